@@ -1,0 +1,110 @@
+"""The console as a place for results: the first rows as a table."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any, TextIO
+
+import pyarrow as pa
+
+from streamlib.contracts import Sink, SinkWriter
+from streamlib.errors import BuildError
+
+CELL_CHARS_MAX = 40
+"""A longer value is cut in a table for people."""
+
+
+class PrintSink(Sink):
+    """Prints the first rows when the run has ended well, and how many more there were.
+
+    Args:
+        rows: how many rows are printed.
+        file: where to; standard output when None.
+
+    >>> sink = PrintSink(rows=1)
+    >>> writer = sink.open(pa.schema({"n": pa.int64()}), worker=0)
+    >>> writer.write(pa.record_batch({"n": [1, 2]}))
+    >>> sink.commit([writer.finish()])
+    n
+    -
+    1
+    ... and 1 more row
+    """
+
+    def __init__(self, rows: int = 20, file: TextIO | None = None) -> None:
+        if not isinstance(rows, int) or rows < 0:
+            raise BuildError("rows= of print is not usable", expected="a number from 0", got=repr(rows))
+        self._rows, self._file = rows, file
+        self._schema: pa.Schema | None = None
+
+    def prepare(self, schema: pa.Schema) -> None:
+        self._schema = schema
+
+    def open(self, schema: pa.Schema, worker: int) -> SinkWriter:
+        self._schema = schema
+        return PrintWriter(self._rows, worker)
+
+    def commit(self, staged: Sequence[Any]) -> None:
+        staged = sorted(staged, key=lambda one: int(one["worker"]))
+        total = sum(int(one["count"]) for one in staged)
+        head = [row for one in staged for row in one["head"]][: self._rows]
+        names = self._schema.names if self._schema is not None else []
+        out = self._file or sys.stdout
+        numeric = [] if self._schema is None else [_is_numeric(f.type) for f in self._schema]
+        print(table_text(names, head, numeric), file=out)
+        more = total - len(head)
+        if more:
+            print(f"... and {more:,} more row{'s' if more > 1 else ''}", file=out)
+
+    def describe(self) -> str:
+        return f"print {self._rows} rows"
+
+
+class PrintWriter(SinkWriter):
+    """Keeps the first rows of one worker as text."""
+
+    def __init__(self, rows: int, worker: int) -> None:
+        self._rows, self._worker, self._count = rows, worker, 0
+        self._head: list[list[str]] = []
+
+    def write(self, rows: pa.RecordBatch) -> None:
+        self._count += rows.num_rows
+        missing = self._rows - len(self._head)
+        if missing > 0:
+            columns = [[cell_text(v) for v in column.slice(0, missing)] for column in rows.columns]
+            self._head.extend([list(row) for row in zip(*columns, strict=True)])
+
+    def finish(self) -> Any:
+        return {"worker": self._worker, "count": self._count, "head": self._head}
+
+
+def cell_text(value: pa.Scalar) -> str:
+    """A value as people read it: null as ``-``, long values cut."""
+    if not value.is_valid:
+        return "-"
+    text = str(value).replace("\n", "\\n").replace("\r", "\\r")
+    return text if len(text) <= CELL_CHARS_MAX else text[: CELL_CHARS_MAX - 3] + "..."
+
+
+def table_text(names: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[bool]) -> str:
+    """Rows of text under their names, in columns; `right` says which are aligned right.
+
+    >>> print(table_text(["a", "n"], [["x", "10"], ["yy", "9"]], [False, True]))
+    a    n
+    --  --
+    x   10
+    yy   9
+    """
+    widths = [max([len(n), *(len(r[i]) for r in rows)]) for i, n in enumerate(names)]
+    lines = [list(names), ["-" * w for w in widths], *rows]
+    return "\n".join(
+        "  ".join(
+            c.rjust(w) if r else c.ljust(w) for c, w, r in zip(line, widths, right, strict=True)
+        ).rstrip()
+        for line in lines
+    )
+
+
+def _is_numeric(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))

@@ -1,0 +1,24 @@
+"""Formats: bytes to rows and rows to bytes. One module a format; `format_of` finds one by name or file ending."""
+
+if __name__ != "streamlib.connectors.formats":
+    raise ImportError("import streamlib.connectors.formats, not connectors.formats")
+
+from streamlib.connectors.formats.arrow_ipc import ArrowIpc, arrow
+from streamlib.connectors.formats.csv_text import Csv, csv
+from streamlib.connectors.formats.jsonl import Jsonl, jsonl
+from streamlib.connectors.formats.names import compression_of, format_of, has_format_suffix
+from streamlib.connectors.formats.parquet import Parquet, parquet
+
+__all__ = [
+    "ArrowIpc",
+    "Csv",
+    "Jsonl",
+    "Parquet",
+    "arrow",
+    "compression_of",
+    "csv",
+    "format_of",
+    "has_format_suffix",
+    "jsonl",
+    "parquet",
+]

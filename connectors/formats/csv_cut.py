@@ -1,0 +1,150 @@
+"""Where CSV records end. Line ends inside quotes belong to their record.
+
+Most text has no quotes: then the last line feed decides. Where every quote stands as it should, their
+number before a line feed decides (odd: inside). Anything else, such as a quote in the middle of a
+field, which is a plain character, is read field by field by the same rules as the parser's.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from streamlib.connectors.formats.text import Cut, count_lines
+
+
+@dataclass(frozen=True)
+class CsvCutter:
+    """Cuts CSV text. `blank_is_row`: whether a blank line is a row, as in files of one column."""
+
+    delimiter: bytes
+    quote: bytes | None
+    escape: bytes | None
+    blank_is_row: bool = False
+    _field: re.Pattern[bytes] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_field", _field_pattern(self.delimiter, self.quote, self.escape))
+
+    def cut(self, data: bytes, ended: bool) -> Cut | None:
+        if self.escape is not None and self.escape in data:
+            return self._cut_by_fields(data, ended)
+        if self.quote is None or self.quote not in data:
+            return self._cut_lines(data, ended)
+        return self._cut_quoted(data, ended)
+
+    def records(self, data: bytes) -> list[tuple[int, int]]:
+        spans, start = [], 0
+        for end in self._ends(data, True)[0]:
+            if self.blank_is_row or data[start:end].strip(b"\r\n"):
+                spans.append((start, end))
+            start = end
+        return spans
+
+    def first_end(self, data: bytes, ended: bool) -> int | None:
+        """Where the first record ends, blank or not; None when more of the file is needed to know."""
+        for match in self._field.finditer(data):
+            if match["end"] != self.delimiter:
+                sure = ended or (
+                    match["end"] != b"" and not (match["end"] == b"\r" and match.end() == len(data))
+                )
+                return match.end() if sure else None
+        return None
+
+    def _cut_lines(self, data: bytes, ended: bool) -> Cut | None:
+        nbytes = len(data) if ended else data.rfind(b"\n") + 1
+        if not nbytes:
+            return None
+        lines, full, blank = count_lines(data, nbytes)
+        return Cut(nbytes, full + blank if self.blank_is_row else full, lines)
+
+    def _cut_quoted(self, data: bytes, ended: bool) -> Cut | None:
+        assert self.quote is not None
+        chars = np.frombuffer(data, np.uint8)
+        quotes = np.flatnonzero(chars == self.quote[0])
+        if not self._regular(chars, quotes):
+            return self._cut_by_fields(data, ended)
+        breaks = np.flatnonzero((chars == 10) | (chars == 13))
+        outside = breaks[np.searchsorted(quotes, breaks) % 2 == 0]
+        if ended:
+            nbytes = len(data)
+        else:
+            feeds = outside[chars[outside] == 10]
+            if not len(feeds):
+                return None
+            nbytes = int(feeds[-1]) + 1
+        unclosed = ended and len(quotes) % 2 == 1
+        lines, full, blank = count_lines(data, nbytes)
+        inside = breaks[: np.searchsorted(breaks, nbytes)]
+        multiline = np.searchsorted(outside, nbytes) != len(inside)
+        if multiline:  # line ends inside quotes are made plain characters, and what is left counted again
+            masked = chars[:nbytes].copy()
+            masked[np.setdiff1d(inside, outside, assume_unique=True)] = ord("x")
+            _, full, blank = count_lines(masked.tobytes(), nbytes)
+        rows = full + blank if self.blank_is_row else full
+        return Cut(nbytes, rows, lines, bool(multiline), unclosed)
+
+    def _regular(self, chars: npt.NDArray[np.uint8], quotes: npt.NDArray[np.int64]) -> bool:
+        """Whether each opening quote begins a field, or is the second of a doubled one."""
+        opening = quotes[0::2]
+        before = chars[opening - 1]
+        fine = (before == self.delimiter[0]) | (before == 10) | (before == 13)
+        fine[0] |= opening[0] == 0
+        fine[1:] |= opening[1:] == quotes[1::2][: len(opening) - 1] + 1
+        return bool(fine.all())
+
+    def _cut_by_fields(self, data: bytes, ended: bool) -> Cut | None:
+        ends, unclosed = self._ends(data, ended)
+        if not ends:
+            return None
+        nbytes = ends[-1]
+        lines = count_lines(data, nbytes)[0]
+        blank = sum(
+            1 for a, b in zip([0, *ends], ends, strict=False) if not data[a : min(b, a + 3)].strip(b"\r\n")
+        )
+        rows = len(ends) if self.blank_is_row else len(ends) - blank
+        return Cut(nbytes, rows, lines, lines > len(ends), unclosed)
+
+    def _ends(self, data: bytes, ended: bool) -> tuple[list[int], bool]:
+        """The end of every record, and whether the last one ends within a quote.
+
+        When more may follow, only records that a line feed ends.
+        """
+        ends, unclosed = [], False
+        for match in self._field.finditer(data):
+            if match["end"] != self.delimiter and match["end"]:
+                ends.append(match.end())
+            unclosed = match["closing"] == b""
+            if match.end() == len(data):
+                break
+        if ended:
+            if data and (not ends or ends[-1] < len(data)):
+                ends.append(len(data))
+            return ends, unclosed
+        while ends and data[ends[-1] - 1] != 10:
+            ends.pop()  # a carriage return: its line feed may follow
+        return ends, False
+
+
+def _field_pattern(delimiter: bytes, quote: bytes | None, escape: bytes | None) -> re.Pattern[bytes]:
+    """One field. Groups: `end`, what ends it, empty at the end of the text; `closing`, its closing quote.
+
+    `closing` is None for a field without quotes, and empty where the text ends within them.
+    """
+    d = re.escape(delimiter)
+    e = re.escape(escape) if escape else b""
+    plain = rb"[^%b\r\n%b]" % (d, e)
+    if escape:
+        plain = rb"(?:%b|%b(?:[\s\S]|\Z))" % (plain, e)
+    text = rb"(?>%b*)" % plain
+    if quote is not None:
+        q = re.escape(quote)
+        inner = rb"[^%b%b]" % (q, e)
+        parts = rb"(?:%b+|%b%b%b)" % (inner, q, q, rb"|%b(?:[\s\S]|\Z)" % e if escape else b"")
+        text = rb"(?:%b(?>%b*)(?P<closing>%b|\Z))?%b" % (q, parts, q, text)
+    else:
+        text = rb"(?P<closing>(?!))?%b" % text
+    return re.compile(rb"%b(?P<end>%b|\r\n|\n|\r|\Z)" % (text, d))

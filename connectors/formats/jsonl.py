@@ -1,0 +1,210 @@
+"""JSON Lines: one JSON object on each line.
+
+A missing key is null. With a declared schema other keys are not read; with an inferred one they are
+an error, so that nothing is dropped unseen. Blank lines are ignored. Written are times as ISO 8601 text in full
+precision, NaN and infinities as null (JSON has none), decimals as text, binary as base64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+
+from streamlib.connectors.formats.text import BLOCK_BYTES, Cut, TextBlock, TextReader
+from streamlib.contracts import Block, Format, FormatWriter
+from streamlib.errors import SourceError
+
+if TYPE_CHECKING:
+    import pyarrow.json as pajson
+
+
+@dataclass(frozen=True)
+class Jsonl(Format):
+    """The JSON Lines format. Use `jsonl()` to make one."""
+
+    block_bytes: int = BLOCK_BYTES
+
+    name = "jsonl"
+    suffixes = (".jsonl", ".ndjson")
+
+    def infer_schema(self, file: BinaryIO, name: str) -> pa.Schema:
+        from streamlib.connectors.formats.jsonl_infer import infer_jsonl_schema
+
+        return infer_jsonl_schema(self, file, name)
+
+    def open_reader(
+        self,
+        file: BinaryIO,
+        name: str,
+        schema: pa.Schema,
+        columns: Sequence[str] | None = None,
+        position: Any = None,
+        exact: bool = False,
+    ) -> JsonlReader:
+        return JsonlReader(self, file, name, schema, columns, position, exact)
+
+    def open_writer(self, file: BinaryIO, schema: pa.Schema) -> FormatWriter:
+        from streamlib.connectors.formats.jsonl_write import JsonlWriter
+
+        return JsonlWriter(file, schema)
+
+
+def jsonl() -> Jsonl:
+    """JSON Lines. It has no options.
+
+    >>> jsonl().name
+    'jsonl'
+    """
+    return Jsonl()
+
+
+class JsonlCutter:
+    """Cuts at line feeds: JSON text has none inside a value.
+
+    A cut is `multiline` when not every line begins with ``{``: a blank line, an indented or strange one.
+    """
+
+    def cut(self, data: bytes, ended: bool) -> Cut | None:
+        nbytes = len(data) if ended else data.rfind(b"\n") + 1
+        if not nbytes:
+            return None
+        lines, objects = count_objects(data, nbytes)
+        if objects == lines + (data[nbytes - 1] != 10):
+            return Cut(nbytes, objects, lines)
+        rows = sum(1 for line in data[:nbytes].split(b"\n") if line.strip())
+        return Cut(nbytes, rows, lines, multiline=True)
+
+
+def count_objects(data: bytes, nbytes: int) -> tuple[int, int]:
+    """Line feeds, and lines that begin with ``{``, in the first `nbytes` of `data`.
+
+    >>> count_objects(b'{}\\n\\n{}', 6)
+    (2, 2)
+    """
+    chars = np.frombuffer(data, np.uint8, nbytes)
+    lines, objects, last = 0, 0, True
+    for start in range(0, nbytes, _STRIDE):  # in strides that stay in the cache
+        part = chars[start : start + _STRIDE]
+        feeds = part == 10
+        lines += int(np.count_nonzero(feeds))
+        objects += int(np.count_nonzero(feeds[:-1] & (part[1:] == 123))) + int(last and part[0] == 123)
+        last = bool(feeds[-1])
+    return lines, objects
+
+
+_STRIDE = 1 << 18
+
+
+class JsonlReader(TextReader):
+    """Reads one JSON Lines file. With `columns`, the keys of others are not looked at."""
+
+    def __init__(
+        self,
+        fmt: Jsonl,
+        file: BinaryIO,
+        name: str,
+        schema: pa.Schema,
+        columns: Sequence[str] | None = None,
+        position: Any = None,
+        exact: bool = False,
+    ) -> None:
+        super().__init__(file, name, JsonlCutter(), fmt.block_bytes)
+        if self._empty:
+            raise SourceError("the file is empty", where=name, expected="a JSON object a line", got="0 bytes")
+        wanted = list(schema.names) if columns is None else [n for n in schema.names if n in set(columns)]
+        self._parser = JsonlParser(
+            pa.schema([schema.field(n).remove_metadata() for n in wanted]), exact and columns is None
+        )
+        if position is not None:
+            self._go_to(position)
+
+    def decode(self, block: Block) -> Iterator[pa.RecordBatch]:
+        text: TextBlock = block.data
+        if not text.rows:
+            return
+        if not text.cut.multiline:
+            try:
+                rows = self._parser.parse(text.data)
+                if rows.num_rows == text.rows:
+                    yield rows
+                    return
+            except (pa.ArrowException, UnicodeDecodeError):
+                pass
+        from streamlib.connectors.formats.jsonl_diagnose import decode_carefully
+
+        yield from decode_carefully(self._parser, text, self._name)
+
+
+class JsonlParser:
+    """Parses blocks. Holds only options, so that several threads may use it."""
+
+    def __init__(self, schema: pa.Schema, exact: bool) -> None:
+        import pyarrow.json as pajson
+
+        self.schema, self.exact = schema, exact
+        # A schema without columns would be one to infer.
+        self._text_schema = pa.schema([f.with_type(text_type(f.type)) for f in schema])
+        self._read = pajson.ReadOptions(use_threads=False, block_size=_WHOLE_BLOCK)
+        self._parse = pajson.ParseOptions(
+            explicit_schema=self._text_schema,
+            unexpected_field_behavior="error" if exact else "ignore",
+            newlines_in_values=False,
+        )
+
+    def only(self, column: str) -> JsonlParser:
+        """The same parser for one column."""
+        return JsonlParser(pa.schema([self.schema.field(column)]), exact=False)
+
+    def parse(self, data: pa.Buffer) -> pa.RecordBatch:
+        """The rows of whole lines, each an object. Raises Arrow's own errors."""
+        import pyarrow.json as pajson
+
+        table = pajson.read_json(pa.BufferReader(data), read_options=self._read, parse_options=self._parse)
+        columns = []
+        for field in self.schema:
+            column = table.column(field.name)
+            if column.type != field.type:
+                column = from_text(column, field.type)
+            columns.append(column.chunk(0) if column.num_chunks == 1 else column.combine_chunks())
+        rows = pa.RecordBatch.from_arrays(columns, schema=self.schema)
+        rows.validate(full=True)  # the parser does not look whether strings are UTF-8
+        return rows
+
+
+_WHOLE_BLOCK = 1 << 30
+"""Larger than any block: one block is parsed to one chunk."""
+
+
+def text_type(kind: pa.DataType) -> pa.DataType:
+    """What the parser reads for a type that it does not know as JSON, before `from_text`."""
+    types = pa.types
+    if types.is_date(kind) or types.is_time(kind) or types.is_binary(kind) or types.is_large_binary(kind):
+        return pa.string()
+    if types.is_duration(kind):
+        return pa.int64()
+    if types.is_dictionary(kind):
+        return text_type(kind.value_type)
+    if types.is_list(kind):
+        return pa.list_(kind.value_field.with_type(text_type(kind.value_type)))
+    if types.is_struct(kind):
+        return pa.struct([f.with_type(text_type(f.type)) for f in kind])
+    return kind
+
+
+def from_text(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+    """Values as the parser reads them, as `kind`: dates and times from ISO 8601, binary from base64."""
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        import base64
+
+        try:
+            values = [None if v is None else base64.b64decode(v, validate=True) for v in column.to_pylist()]
+        except ValueError as error:
+            raise pa.ArrowInvalid(str(error)) from None
+        return pa.chunked_array([pa.array(values, kind)])
+    if pa.types.is_dictionary(kind):
+        return column.dictionary_encode().cast(kind)
+    return column.cast(kind)

@@ -1,0 +1,276 @@
+"""`event_time`: gives rows their time, and the stream its watermark.
+
+It stands before any exchange. Rows pass in the order of their split, so that each row's mark (the
+largest time before it in its split, less `max_delay`) is a function of the split alone. A batch gets
+the hidden column `mark` only when some row is behind its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from streamlib.contracts import Operator, Output, Wait
+from streamlib.elements import (
+    MAX_TIME,
+    MIN_TIME,
+    Batch,
+    BlockEnd,
+    add_time,
+    format_duration,
+    format_time,
+    times_ns,
+)
+from streamlib.errors import BuildError, DataError
+from streamlib.eventtime import EventClock, IdlePolicy, SplitTime
+from streamlib.eventtime.splits import PerValues
+from streamlib.graph import BuildContext, Node
+from streamlib.kernels.marks import advance, advance_splits
+
+POSITION_BITS = 40
+"""An order value is the split's index above this many bits of position."""
+
+Int64s = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class EventTimeNode(Node):
+    """Declares the event-time column.
+
+    Attributes:
+        column: a timestamp or date column.
+        max_delay: how far behind the largest time of its split a row may come, ns; None for the end.
+        per: columns whose values are splits of their own.
+        idle: what a silent split does to the watermark.
+        idle_after: silence after which it is idle, ns.
+        max_jump: a larger jump forward must be confirmed by the split's next row, ns.
+    """
+
+    kind: ClassVar[str] = "event_time"
+    gives_order: ClassVar[bool] = True
+    column: str
+    max_delay: int | None
+    per: tuple[str, ...] = ()
+    idle: IdlePolicy = IdlePolicy.WAIT
+    idle_after: int = 30_000_000_000
+    max_jump: int | None = None
+
+    def derive_schema(self) -> pa.Schema:
+        self.require_columns([self.column, *self.per])
+        return self.inputs[0].schema
+
+    def derive_timed(self) -> bool:
+        return True
+
+    def derive_time(self) -> str:
+        return self.column
+
+    def validate(self) -> None:
+        if self.inputs[0].timed:
+            raise BuildError("event_time is set twice", hint="a stream has one event time: keep one .event_time(...)")
+        if self.max_delay is not None and self.max_delay < 0:
+            raise BuildError("max_delay must not be negative", got=format_duration(self.max_delay))
+        if self.max_jump is not None and self.max_jump <= 0:
+            raise BuildError("max_jump must be longer than zero", got=format_duration(self.max_jump))
+        if self.max_jump is not None and self.per:
+            raise BuildError("max_jump and per cannot be used together", hint="check the jumps per file instead")
+        times_ns(pa.array([], self.schema.field(self.column).type), self.column)
+
+    def describe(self) -> str:
+        delay = "UNTIL_END" if self.max_delay is None else repr(format_duration(self.max_delay))
+        per = f", per={list(self.per)}" if self.per else ""
+        return f"{self.column!r}, max_delay={delay}{per}"
+
+    def timing_because(self) -> str | None:
+        if self.idle is IdlePolicy.WAIT:
+            return None
+        return f"{self.label}: idle={self.idle.value!r} lets the watermark pass silent splits"
+
+    def needs(self, wanted: frozenset[str] | None) -> Sequence[frozenset[str] | None]:
+        return [None if wanted is None else wanted | {self.column, *self.per}]
+
+    def make_clock(self) -> EventClock:
+        return EventClock(self.max_delay, self.idle, self.idle_after)
+
+    def first_time(self, batch: Batch) -> int | None:
+        column = batch.rows.column(self.column)
+        first = column.slice(0, 1)
+        return None if first.null_count else int(times_ns(first, self.column)[0])
+
+    def build(self, context: BuildContext) -> Operator:
+        return EventTimeOperator(self, context)
+
+
+class EventTimeOperator(Operator):
+    """Holds the batches of one block until it is the block's turn, then stamps and lets them go."""
+
+    def __init__(self, node: EventTimeNode, context: BuildContext) -> None:
+        self.node = node
+        self.clock = context.clock
+        self.needs_order = context.needs_order
+        self.held: list[tuple[Batch, Int64s]] = []
+        self.behind = 0
+
+    def on_batch(self, batch: Batch, side: int = 0) -> Sequence[Output]:
+        """Reads the times; the rows leave at the end of their block."""
+        column = batch.rows.column(self.node.column)
+        if column.null_count:
+            row = int(np.flatnonzero(np.asarray(pc.is_null(column)))[0])
+            raise DataError(
+                f"the event time {self.node.column!r} is null",
+                where=_where(batch, row),
+                expected=f"a {column.type} in every row",
+                got="null",
+                hint=f'drop such rows with .filter(col("{self.node.column}").is_not_null()) before event_time',
+            )
+        self.held.append((batch, times_ns(column, self.node.column)))
+        return ()
+
+    def on_block_end(self, end: BlockEnd) -> Iterator[Output]:
+        """Stamps the block's batches when all earlier blocks of the split have passed."""
+        clock = self.clock
+        assert clock is not None
+        while not clock.is_turn(end.split, end.block):
+            yield Wait(lambda: clock.is_turn(end.split, end.block))
+        split, held, self.held = clock.splits[end.split], self.held, []
+        stamped = [self._stamp(batch, times, split, end.split) for batch, times in held]
+        clock.pass_block(end.split)
+        yield from stamped
+
+    def _stamp(self, batch: Batch, times: Int64s, split: SplitTime, number: int) -> Batch:
+        node = self.node
+        order = None
+        if self.needs_order:
+            order = np.arange(split.rows, split.rows + len(times), dtype=np.int64) + (number << POSITION_BITS)
+        split.rows += len(times)
+        assert split.rows < 1 << POSITION_BITS and number < 1 << (63 - POSITION_BITS)
+        if node.max_jump is not None:
+            self._check_jumps(batch, times, split, node.max_jump)
+        if node.per:
+            marks, behind = self._advance_per(batch, times, split)
+        else:
+            delay = MAX_TIME if node.max_delay is None else node.max_delay
+            sure = times if split.suspect is None else times[:-1]
+            progress = advance(sure, split.max_time, split.floor, delay)
+            split.max_time, marks, behind = progress.running_max, progress.marks, progress.behind
+            if marks is not None and len(sure) < len(times):
+                marks = np.append(marks, times[-1:])
+        if node.max_delay is None:
+            marks, behind = None, 0
+        self.behind += behind
+        return Batch(batch.rows, times, marks, order, batch.origin)
+
+    def _advance_per(self, batch: Batch, times: Int64s, split: SplitTime) -> tuple[Int64s | None, int]:
+        """Marks where each value of the `per` columns is a split of its own.
+
+        A value met for the first time enters at the watermark that its file has reached before that
+        row, which is a function of the file alone.
+        """
+        delay = self.node.max_delay if self.node.max_delay is not None else MAX_TIME
+        per = split.per = split.per or PerValues()
+        codes = np.empty(len(times), dtype=np.int32)
+        new: list[tuple[int, tuple[object, ...], npt.NDArray[np.bool_]]] = []
+        combined, values = _distinct(batch.rows, self.node.per)
+        lookup = np.full(len(values), -1, dtype=np.int32)
+        for index, value in enumerate(values):
+            known = per.codes.get(value)
+            if known is not None:
+                lookup[index] = known
+        codes[:] = lookup[combined]
+        for index in np.flatnonzero(lookup < 0):
+            rows = combined == index
+            new.append((int(np.argmax(rows)), values[index], rows))
+        marks = np.empty(len(times), dtype=np.int64)
+        begin, behind, reached = 0, 0, split.passed
+        for row, value, rows in [*sorted(new, key=lambda n: n[0]), (len(times), None, None)]:
+            progress = advance_splits(times[begin:row], codes[begin:row], per.max_time, per.floor, delay)
+            marks[begin:row] = times[begin:row] if progress.marks is None else progress.marks
+            behind += progress.behind
+            begin = row
+            if value is not None and rows is not None:
+                if len(per.max_time):
+                    reached = max(reached, add_time(int(per.max_time.min()), -delay))
+                codes[rows] = per.enter(value, max(split.floor, reached))
+        split.passed = max(split.passed, reached)
+        if len(times):
+            split.max_time = max(split.max_time, int(times.max()))
+        return (marks if behind else None), behind
+
+    def _check_jumps(self, batch: Batch, times: Int64s, split: SplitTime, max_jump: int) -> None:
+        """Refuses a row far ahead of its split unless the next row is as far."""
+        row, top = 0, split.max_time
+        while row < len(times):
+            if split.suspect is not None:
+                where, time, limit = split.suspect
+                if times[row] <= limit:
+                    raise self.jump_error(where, time, limit, max_jump)
+                split.suspect = None
+                top = split.max_time = max(top, time)
+            if top == MIN_TIME:
+                top, row = int(times[row]), row + 1
+                continue
+            rest = times[row:]
+            before = np.maximum.accumulate(np.concatenate(([top], rest[:-1])))
+            ahead = np.flatnonzero(rest > np.minimum(before, MAX_TIME - max_jump) + max_jump)
+            if not len(ahead):
+                return
+            at = row + int(ahead[0])
+            top = int(before[ahead[0]])
+            split.suspect = (_where(batch, at), int(times[at]), add_time(top, max_jump))
+            row = at + 1
+
+    def jump_error(self, where: str, time: int, limit: int, max_jump: int) -> DataError:
+        """The error for a jump that the next row did not confirm."""
+        return DataError(
+            f"an event time jumps by more than max_jump={format_duration(max_jump)!r}, and the next row does not confirm it",
+            where=where,
+            expected=f"at most {format_time(limit)}",
+            got=format_time(time),
+            hint="correct the row, or raise max_jump if gaps of this length are real",
+        )
+
+    def on_end(self) -> Sequence[Output]:
+        """A jump in the last row of a split stays unconfirmed."""
+        assert self.clock is not None
+        for split in self.clock.splits.values():
+            if split.suspect is not None and self.node.max_jump is not None:
+                raise self.jump_error(*split.suspect, self.node.max_jump)
+        return ()
+
+    def counters(self) -> dict[str, int]:
+        """Rows behind their mark, late or not."""
+        return {"behind": self.behind}
+
+
+def _where(batch: Batch, row: int) -> str:
+    return f"row {row:,} of a batch" if batch.origin is None else batch.origin.describe(row)
+
+
+def _distinct(rows: pa.RecordBatch, names: Sequence[str]) -> tuple[npt.NDArray[np.intp], list[tuple[object, ...]]]:
+    """For each row the index of its combination of values, and the combinations."""
+    combined = np.zeros(rows.num_rows, dtype=np.int64)
+    dictionaries: list[list[object]] = []
+    for name in names:
+        column = rows.column(name)
+        if not pa.types.is_dictionary(column.type):
+            column = column.dictionary_encode(null_encoding="encode")
+        values = column.dictionary.to_pylist()
+        indices = np.asarray(pc.fill_null(column.indices.cast(pa.int64()), len(values)))
+        values.append(None)
+        combined = combined * len(values) + indices
+        dictionaries.append(values)
+    present, inverse = np.unique(combined, return_inverse=True)
+    found: list[tuple[object, ...]] = []
+    for code in present.tolist():
+        parts: list[object] = []
+        for values in reversed(dictionaries):
+            code, index = divmod(code, len(values))
+            parts.append(values[index])
+        found.append(tuple(reversed(parts)))
+    return inverse, found

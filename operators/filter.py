@@ -1,0 +1,73 @@
+"""`filter`: keeps the rows for which a predicate is true; null counts as false.
+
+A row that is filtered after `event_time` has moved the watermark; one filtered before has not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from streamlib.contracts import Operator, Output
+from streamlib.elements import Batch
+from streamlib.errors import TypeMismatchError
+from streamlib.expr import Expr
+from streamlib.graph import BuildContext, Node
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class FilterNode(Node):
+    """Keeps rows.
+
+    Attributes:
+        predicate: a boolean expression over the input's columns.
+    """
+
+    kind: ClassVar[str] = "filter"
+    predicate: Expr
+
+    def derive_schema(self) -> pa.Schema:
+        schema = self.inputs[0].schema
+        kind = self.predicate.type_in(schema)
+        if not (pa.types.is_boolean(kind) or pa.types.is_null(kind)):
+            raise TypeMismatchError(
+                f"filter needs a condition, and {self.predicate} is none", expected="bool", got=str(kind)
+            )
+        return schema
+
+    def describe(self) -> str:
+        return str(self.predicate)
+
+    def needs(self, wanted: frozenset[str] | None) -> Sequence[frozenset[str] | None]:
+        return [None if wanted is None else wanted | set(self.predicate.columns())]
+
+    def build(self, context: BuildContext) -> Operator:
+        return FilterOperator(self.predicate)
+
+
+class FilterOperator(Operator):
+    """A batch whose rows are all kept passes without a copy."""
+
+    def __init__(self, predicate: Expr) -> None:
+        self.predicate = predicate
+        self.dropped = 0
+
+    def on_batch(self, batch: Batch, side: int = 0) -> Iterator[Output]:
+        """Yields the kept rows, if there are any."""
+        keep = self.predicate.evaluate(batch.rows)
+        kept = keep.true_count if keep.type == pa.bool_() else 0
+        self.dropped += len(batch) - kept
+        if kept == len(batch):
+            yield batch
+        elif kept:
+            mask = pc.fill_null(keep, False) if keep.null_count else keep
+            yield batch.filter(np.asarray(mask))
+
+    def counters(self) -> dict[str, int]:
+        """Rows that were not kept."""
+        return {"dropped": self.dropped}

@@ -1,0 +1,81 @@
+"""Makes the hidden columns visible, so that what is collected can be sorted as SEMANTICS 3 orders rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pyarrow as pa
+
+from streamlib.contracts import Operator
+from streamlib.elements import Batch
+from streamlib.graph import BuildContext, Node
+from streamlib.operators.event_time import POSITION_BITS
+
+TIME = "__time"
+ORDER = "__order"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class HiddenColumnsNode(Node):
+    """Adds ``__time`` (where there is one) and ``__order`` as int64 columns."""
+
+    kind: ClassVar[str] = "collect"
+
+    def derive_schema(self) -> pa.Schema:
+        schema = self.inputs[0].schema
+        if self.inputs[0].timed:
+            schema = schema.append(pa.field(TIME, pa.int64()))
+        return schema.append(pa.field(ORDER, pa.int64()))
+
+    @property
+    def reads_order(self) -> bool:
+        """Rows are sorted by it."""
+        return True
+
+    def build(self, context: BuildContext) -> Operator:
+        return HiddenColumnsOperator(self)
+
+
+class HiddenColumnsOperator(Operator):
+    """Rows without an order column take the number of the block they were read in: within it they stay in order."""
+
+    def __init__(self, node: HiddenColumnsNode) -> None:
+        self.timed = node.inputs[0].timed
+        self.schema = node.schema
+
+    def on_batch(self, batch: Batch, side: int = 0) -> Sequence[Batch]:
+        """Yields the batch with its hidden columns."""
+        columns = list(batch.rows.columns)
+        if self.timed:
+            assert batch.time is not None
+            columns.append(pa.array(batch.time))
+        order = batch.order
+        if order is None:
+            origin = batch.origin
+            block = 0 if origin is None else (origin.split << POSITION_BITS) + origin.block
+            order = np.full(len(batch), block, dtype=np.int64)
+        columns.append(pa.array(order))
+        return (batch.with_rows(pa.RecordBatch.from_arrays(columns, schema=self.schema)),)
+
+
+def sort_rows(table: pa.Table, keys: Sequence[str], timed: bool, results: bool) -> pa.Table:
+    """Sorts by event time, key and position; drops the hidden columns.
+
+    Args:
+        table: with the hidden columns.
+        keys: the key columns.
+        timed: whether there is ``__time``.
+        results: whether rows come from a stateful step: they have no position, all columns decide.
+    """
+    visible = [name for name in table.schema.names if name not in (TIME, ORDER)]
+    by = [TIME, *(k for k in keys if _sortable(table.schema.field(k).type)), ORDER] if timed else [ORDER]
+    if results:
+        by += [n for n in visible if n not in by and _sortable(table.schema.field(n).type)]
+    return table.sort_by([(name, "ascending") for name in by]).select(visible)
+
+
+def _sortable(kind: pa.DataType) -> bool:
+    return not (pa.types.is_nested(kind) or pa.types.is_dictionary(kind) or pa.types.is_null(kind))

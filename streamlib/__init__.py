@@ -1,0 +1,63 @@
+"""streamlib: event-time stream processing over Arrow micro-batches.
+
+>>> import pyarrow as pa, streamlib as sl
+>>> from streamlib import col
+>>> ticks = pa.table({"ts": pa.array([1, 2, 12], pa.timestamp("s")), "symbol": ["A", "A", "A"], "price": [9.0, 7.0, 8.0]})
+>>> bars = (
+...     sl.read_arrow(ticks).event_time("ts", max_delay="2s")
+...     .key_by("symbol").window(sl.tumbling("10s")).agg(high=col("price").max(), close=col("price").last())
+... )
+>>> bars.collect().select(["symbol", "high", "close"]).to_pylist()
+[{'symbol': 'A', 'high': 9.0, 'close': 7.0}, {'symbol': 'A', 'high': 8.0, 'close': 8.0}]
+"""
+
+from streamlib._version import __version__
+from streamlib.connectors.formats import arrow, csv, jsonl, parquet
+from streamlib.errors import (
+    BuildError,
+    ColumnNotFoundError,
+    DataError,
+    SinkError,
+    SourceError,
+    StreamlibError,
+    TypeMismatchError,
+    UserFunctionError,
+)
+from streamlib.expr import Expr, call, coalesce, col, count, from_epoch, lit
+from streamlib.job import run
+from streamlib.observe.report import Report
+from streamlib.operators.windows.tumbling import tumbling
+from streamlib.streams import UNTIL_END, KeyedStream, Stream, WindowedStream, read, read_arrow, read_files
+
+__all__ = [
+    "UNTIL_END",
+    "BuildError",
+    "ColumnNotFoundError",
+    "DataError",
+    "Expr",
+    "KeyedStream",
+    "Report",
+    "SinkError",
+    "SourceError",
+    "Stream",
+    "StreamlibError",
+    "TypeMismatchError",
+    "UserFunctionError",
+    "WindowedStream",
+    "__version__",
+    "arrow",
+    "call",
+    "coalesce",
+    "col",
+    "count",
+    "csv",
+    "from_epoch",
+    "jsonl",
+    "lit",
+    "parquet",
+    "read",
+    "read_arrow",
+    "read_files",
+    "run",
+    "tumbling",
+]

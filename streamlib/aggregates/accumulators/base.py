@@ -1,0 +1,98 @@
+"""What an accumulator is, and what an aggregate sees of it when it finishes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from streamlib.kernels.columns import lane, storage_dtype
+
+Int64s = npt.NDArray[np.int64]
+
+
+class Style(Enum):
+    """What the fused loop hands to `add`, after the record's address and the first word's index."""
+
+    VALUE = "value"
+    """The value, of rows where it is not null."""
+    NULL = "null"
+    """Nothing, for rows where the value is null."""
+    EDGE = "edge"
+    """Time, value and, for inputs that can be null, whether it is; with `order` and `sub` where kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """Eight bytes of state: its name and type in a snapshot, and the bits of a new record, as int64."""
+
+    name: str
+    type: str
+    initial: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Accumulator:
+    """State words of one input, and how rows and other records enter them.
+
+    Attributes:
+        name: unique among accumulators; part of a snapshot's column names.
+        words: in record order.
+        lane: how the value is loaded: ``int64``, ``uint64`` or ``float64``.
+        style: what `add` takes.
+        add: ``add(record, word, ...)``.
+        add_nullable: for Style.EDGE, `add` with a last argument that says whether the value is null.
+        merge: ``merge(record, source, word)``: takes in another record, of rows that came later.
+    """
+
+    name: str
+    words: tuple[Word, ...]
+    lane: str
+    style: Style
+    add: Callable[..., None]
+    merge: Callable[[int, int, int], None]
+    add_nullable: Callable[..., None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The state of one input of an aggregate, a row per key.
+
+    Attributes:
+        rows: the number of rows of each key.
+        valid: the number of rows whose value is not null; `rows` where nulls are not counted.
+        state: the words of each accumulator over this input, shape (keys, words), as int64.
+        column: the input's name, for messages.
+        ordered: as `Aggregate.accumulators` was told.
+    """
+
+    rows: Int64s
+    valid: Int64s
+    state: Mapping[Accumulator, Int64s]
+    column: str
+    ordered: bool = False
+
+    def words(self, accumulator: Accumulator) -> Int64s:
+        """The words of an accumulator: shape (keys, words of it), int64 bits."""
+        return self.state[accumulator]
+
+
+def typed_values(words: npt.NDArray[Any], null: npt.NDArray[np.bool_], data_type: pa.DataType) -> pa.Array:
+    """Words back as values of `data_type`, null where `null` says so.
+
+    Args:
+        words: the bits of int64, uint64 or float64 values, as int64.
+    """
+    values = np.ascontiguousarray(words).view(lane(data_type))
+    mask = null if null.any() else None
+    if pa.types.is_boolean(data_type):
+        return pa.array(values != 0, mask=mask)
+    if mask is not None:
+        values = np.where(mask, np.zeros(1, values.dtype), values)
+    stored = values.astype(storage_dtype(data_type), copy=False)
+    return pa.array(stored, mask=mask).view(data_type)

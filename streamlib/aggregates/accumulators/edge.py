@@ -1,0 +1,174 @@
+"""The value of the first or last row by event time: words time, [order, sub,] value, null.
+
+With `order` and `sub` rows are compared by (time, order, sub), and the result does not depend on
+arrival. Without, a tie in time goes to the row that came first (first) or last (last).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from streamlib.aggregates.accumulators.base import Accumulator, Style, Word
+from streamlib.kernels._jit import inline
+from streamlib.kernels.columns import lane
+from streamlib.kernels.memory import load_i64, store_i64
+
+_MIN, _MAX = -(2**63), 2**63 - 1
+
+
+@inline
+def add_first(record: int, word: int, time: int, value: int) -> None:
+    """Replaces when strictly earlier."""
+    if time < load_i64(record, word):
+        store_i64(record, word, time)
+        store_i64(record, word + 1, value)
+
+
+@inline
+def add_first_nullable(record: int, word: int, time: int, value: int, null: bool) -> None:
+    """Replaces when strictly earlier, by a value that may be null."""
+    if time < load_i64(record, word):
+        store_i64(record, word, time)
+        store_i64(record, word + 1, value)
+        store_i64(record, word + 2, np.int64(null))
+
+
+@inline
+def merge_first(record: int, source: int, word: int) -> None:
+    """Replaces when strictly earlier."""
+    if load_i64(source, word) < load_i64(record, word):
+        for k in range(3):
+            store_i64(record, word + k, load_i64(source, word + k))
+
+
+@inline
+def add_last(record: int, word: int, time: int, value: int) -> None:
+    """Replaces when not earlier."""
+    if time >= load_i64(record, word):
+        store_i64(record, word, time)
+        store_i64(record, word + 1, value)
+
+
+@inline
+def add_last_nullable(record: int, word: int, time: int, value: int, null: bool) -> None:
+    """Replaces when not earlier, by a value that may be null."""
+    if time >= load_i64(record, word):
+        store_i64(record, word, time)
+        store_i64(record, word + 1, value)
+        store_i64(record, word + 2, np.int64(null))
+
+
+@inline
+def merge_last(record: int, source: int, word: int) -> None:
+    """Replaces when not earlier."""
+    if load_i64(source, word) >= load_i64(record, word):
+        for k in range(3):
+            store_i64(record, word + k, load_i64(source, word + k))
+
+
+@inline
+def is_before(record: int, word: int, time: int, order: int, sub: int) -> bool:
+    """Whether (time, order, sub) is strictly before the three words at `word`."""
+    kept = load_i64(record, word)
+    if time != kept:
+        return time < kept
+    kept = load_i64(record, word + 1)
+    if order != kept:
+        return order < kept
+    return sub < load_i64(record, word + 2)
+
+
+@inline
+def put_ordered(record: int, word: int, time: int, order: int, sub: int, value: int) -> None:
+    """Writes the words of a row, but for null."""
+    store_i64(record, word, time)
+    store_i64(record, word + 1, order)
+    store_i64(record, word + 2, sub)
+    store_i64(record, word + 3, value)
+
+
+@inline
+def add_first_ordered(record: int, word: int, time: int, order: int, sub: int, value: int) -> None:
+    """Replaces when strictly before."""
+    if is_before(record, word, time, order, sub):
+        put_ordered(record, word, time, order, sub, value)
+
+
+@inline
+def add_first_ordered_nullable(
+    record: int, word: int, time: int, order: int, sub: int, value: int, null: bool
+) -> None:
+    """Replaces when strictly before, by a value that may be null."""
+    if is_before(record, word, time, order, sub):
+        put_ordered(record, word, time, order, sub, value)
+        store_i64(record, word + 4, np.int64(null))
+
+
+@inline
+def merge_first_ordered(record: int, source: int, word: int) -> None:
+    """Replaces when strictly before."""
+    time, order, sub = load_i64(source, word), load_i64(source, word + 1), load_i64(source, word + 2)
+    if is_before(record, word, time, order, sub):
+        for k in range(5):
+            store_i64(record, word + k, load_i64(source, word + k))
+
+
+@inline
+def add_last_ordered(record: int, word: int, time: int, order: int, sub: int, value: int) -> None:
+    """Replaces when not before."""
+    if not is_before(record, word, time, order, sub):
+        put_ordered(record, word, time, order, sub, value)
+
+
+@inline
+def add_last_ordered_nullable(
+    record: int, word: int, time: int, order: int, sub: int, value: int, null: bool
+) -> None:
+    """Replaces when not before, by a value that may be null."""
+    if not is_before(record, word, time, order, sub):
+        put_ordered(record, word, time, order, sub, value)
+        store_i64(record, word + 4, np.int64(null))
+
+
+@inline
+def merge_last_ordered(record: int, source: int, word: int) -> None:
+    """Replaces when not before."""
+    time, order, sub = load_i64(source, word), load_i64(source, word + 1), load_i64(source, word + 2)
+    if not is_before(record, word, time, order, sub):
+        for k in range(5):
+            store_i64(record, word + k, load_i64(source, word + k))
+
+
+_FUNCTIONS = {
+    ("first", False): (add_first, merge_first, add_first_nullable),
+    ("first", True): (add_first_ordered, merge_first_ordered, add_first_ordered_nullable),
+    ("last", False): (add_last, merge_last, add_last_nullable),
+    ("last", True): (add_last_ordered, merge_last_ordered, add_last_ordered_nullable),
+}
+
+
+def _make(name: str, kind: str, ordered: bool) -> Accumulator:
+    start = _MAX if name == "first" else _MIN
+    place = ("time", "order", "sub") if ordered else ("time",)
+    words = (*(Word(part, "int64", start) for part in place), Word("value", kind), Word("null", "int64"))
+    suffix = "_ordered" if ordered else ""
+    add, merge, add_nullable = _FUNCTIONS[name, ordered]
+    return Accumulator(f"{name}_{kind}{suffix}", words, kind, Style.EDGE, add, merge, add_nullable)
+
+
+_EDGES = {
+    (name, kind, ordered): _make(name, kind, ordered)
+    for name in ("first", "last")
+    for kind in ("int64", "uint64", "float64")
+    for ordered in (False, True)
+}
+
+
+def edge_of(name: str, data_type: pa.DataType, ordered: bool) -> Accumulator:
+    """The accumulator of ``first`` or ``last`` for values of a type.
+
+    Args:
+        ordered: rows carry `order` (and perhaps `sub`).
+    """
+    return _EDGES[name, lane(data_type), ordered]

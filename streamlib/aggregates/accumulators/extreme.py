@@ -1,0 +1,113 @@
+"""The smallest or largest value. Floats start at NaN, which every number replaces: as Polars does."""
+
+from __future__ import annotations
+
+import struct
+
+import pyarrow as pa
+
+from streamlib.aggregates.accumulators.base import Accumulator, Style, Word
+from streamlib.kernels._jit import inline
+from streamlib.kernels.columns import lane
+from streamlib.kernels.memory import load_f64, load_i64, load_u64, store_f64, store_i64, store_u64
+
+_NAN_BITS = struct.unpack("<q", struct.pack("<d", float("nan")))[0]
+
+
+@inline
+def min_int(record: int, word: int, value: int) -> None:
+    """Keeps the smaller one."""
+    if value < load_i64(record, word):
+        store_i64(record, word, value)
+
+
+@inline
+def max_int(record: int, word: int, value: int) -> None:
+    """Keeps the larger one."""
+    if value > load_i64(record, word):
+        store_i64(record, word, value)
+
+
+@inline
+def min_uint(record: int, word: int, value: int) -> None:
+    """Keeps the smaller one."""
+    if value < load_u64(record, word):
+        store_u64(record, word, value)
+
+
+@inline
+def max_uint(record: int, word: int, value: int) -> None:
+    """Keeps the larger one."""
+    if value > load_u64(record, word):
+        store_u64(record, word, value)
+
+
+@inline
+def min_float(record: int, word: int, value: float) -> None:
+    """Keeps the smaller one; NaN never replaces, a number always replaces NaN."""
+    kept = load_f64(record, word)
+    if value < kept or (kept != kept and value == value):
+        store_f64(record, word, value)
+
+
+@inline
+def max_float(record: int, word: int, value: float) -> None:
+    """Keeps the larger one; NaN never replaces, a number always replaces NaN."""
+    kept = load_f64(record, word)
+    if value > kept or (kept != kept and value == value):
+        store_f64(record, word, value)
+
+
+@inline
+def merge_min_int(record: int, source: int, word: int) -> None:
+    """Keeps the smaller one."""
+    min_int(record, word, load_i64(source, word))
+
+
+@inline
+def merge_max_int(record: int, source: int, word: int) -> None:
+    """Keeps the larger one."""
+    max_int(record, word, load_i64(source, word))
+
+
+@inline
+def merge_min_uint(record: int, source: int, word: int) -> None:
+    """Keeps the smaller one."""
+    min_uint(record, word, load_u64(source, word))
+
+
+@inline
+def merge_max_uint(record: int, source: int, word: int) -> None:
+    """Keeps the larger one."""
+    max_uint(record, word, load_u64(source, word))
+
+
+@inline
+def merge_min_float(record: int, source: int, word: int) -> None:
+    """Keeps the smaller one."""
+    min_float(record, word, load_f64(source, word))
+
+
+@inline
+def merge_max_float(record: int, source: int, word: int) -> None:
+    """Keeps the larger one."""
+    max_float(record, word, load_f64(source, word))
+
+
+def _make(name: str, kind: str, initial: int, add: object, merge: object) -> Accumulator:
+    return Accumulator(f"{name}_{kind}", (Word(name, kind, initial),), kind, Style.VALUE, add, merge)  # type: ignore[arg-type]
+
+
+_EXTREMES = {
+    ("min", "int64"): _make("min", "int64", 2**63 - 1, min_int, merge_min_int),
+    ("max", "int64"): _make("max", "int64", -(2**63), max_int, merge_max_int),
+    ("min", "uint64"): _make("min", "uint64", -1, min_uint, merge_min_uint),
+    ("max", "uint64"): _make("max", "uint64", 0, max_uint, merge_max_uint),
+    ("min", "float64"): _make("min", "float64", _NAN_BITS, min_float, merge_min_float),
+    ("max", "float64"): _make("max", "float64", _NAN_BITS, max_float, merge_max_float),
+}
+
+
+def extreme_of(name: str, data_type: pa.DataType) -> Accumulator:
+    """The accumulator of ``min`` or ``max`` for values of a type."""
+    return _EXTREMES[name, lane(data_type)]

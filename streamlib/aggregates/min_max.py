@@ -1,0 +1,60 @@
+"""Smallest and largest value."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from streamlib.aggregates.base import Aggregate, is_plain, refuse
+
+if TYPE_CHECKING:
+    from streamlib.aggregates.accumulators import Accumulator, Finished
+
+_EXPECTED = "a column of numbers, booleans, dates, times or durations"
+
+
+@dataclass(frozen=True, slots=True)
+class _Extreme(Aggregate):
+    """What `Min` and `Max` share: nulls are passed over; NaN too, unless there is nothing else."""
+
+    def result_type(self, input_type: pa.DataType | None) -> pa.DataType:
+        if input_type is None or not is_plain(input_type):
+            raise refuse(self.name, input_type, _EXPECTED)
+        return input_type
+
+    def accumulators(self, input_type: pa.DataType | None, ordered: bool = False) -> Sequence[Accumulator]:
+        from streamlib.aggregates.accumulators import NULLS, extreme_of
+
+        return (extreme_of(self.name, input_type), NULLS)
+
+    def finish(self, state: Finished, input_type: pa.DataType | None) -> pa.Array:
+        from streamlib.aggregates.accumulators import extreme_of, typed_values
+
+        words = state.words(extreme_of(self.name, input_type))[:, 0]
+        if pa.types.is_floating(input_type):
+            words = (np.ascontiguousarray(words).view(np.float64) + 0.0).view(np.int64)  # -0.0 is 0.0
+        return typed_values(words, state.valid == 0, input_type)
+
+
+@dataclass(frozen=True, slots=True)
+class Min(_Extreme):
+    """The smallest value that is not null; of the input's type; null when there is none.
+
+    NaN is passed over unless all values are NaN, as in Polars. -0.0 comes out as 0.0.
+    """
+
+    name = "min"
+
+
+@dataclass(frozen=True, slots=True)
+class Max(_Extreme):
+    """The largest value that is not null; of the input's type; null when there is none.
+
+    NaN is passed over unless all values are NaN, as in Polars. -0.0 comes out as 0.0.
+    """
+
+    name = "max"

@@ -1,0 +1,91 @@
+"""The operator contract: what runs on a worker for one step of the graph.
+
+An operator yields its output and never calls its successor. It has one instance per worker and is
+driven by that worker's thread alone. Only what a step needs has to be written: a filter is one
+method.
+
+A complete operator::
+
+    class Positive(Operator):
+        def on_batch(self, batch: Batch, side: int = 0) -> Iterator[Output]:
+            keep = np.asarray(pc.greater(batch.rows.column("price"), 0))
+            yield batch.filter(keep)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from streamlib.elements import Batch, BlockEnd
+
+
+@dataclass(frozen=True, slots=True)
+class Tagged:
+    """A batch for a side output, such as ``late``."""
+
+    tag: str
+    batch: Batch
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Yielded when a step cannot go on yet: its stack is parked until `ready()` and asked again then."""
+
+    ready: Callable[[], bool]
+
+
+Output = Batch | Tagged | Wait
+State = Mapping[str, pa.Table]
+"""State tables by name: open data, rows hold keys and never slots."""
+
+
+class Operator:
+    """One step on one worker. The defaults describe a stateless step without output."""
+
+    def on_batch(self, batch: Batch, side: int = 0) -> Iterable[Output]:
+        """Rows on input `side` (0 for the first). Yields output; batches of at most `batch_rows`."""
+        return ()
+
+    def on_block_end(self, end: BlockEnd) -> Iterable[Output | BlockEnd]:
+        """A block of a split is complete: only steps before `event_time`, and that step, meet it."""
+        return (end,)
+
+    def on_watermark(self, time: int) -> Iterable[Output]:
+        """The merged watermark of all inputs rose to `time`, ns. Yields what it closes."""
+        return ()
+
+    def on_side_watermark(self, time: int, side: int) -> None:
+        """The watermark of one input rose: for steps that keep one side's state by the other's."""
+
+    def on_end(self) -> Iterable[Output]:
+        """All inputs have ended: yields everything that is left."""
+        return ()
+
+    def forward(self, watermark: int) -> int:
+        """The watermark to send on when the merged one is `watermark`, as SEMANTICS 4."""
+        return watermark
+
+    def on_barrier(self) -> Iterable[Output]:
+        """A barrier is about to be sent on: yields what was only gathered for the next step."""
+        return ()
+
+    def snapshot(self) -> State:
+        """The state at a barrier, as Arrow tables with the keys' own columns."""
+        return {}
+
+    def restore(self, state: State) -> None:
+        """Takes rows of earlier snapshots that belong to this worker. Called before the first batch."""
+
+    def open_windows(self) -> tuple[int, int | None]:
+        """How many windows are open, and the end of the earliest, ns: for progress and `why`."""
+        return 0, None
+
+    def counters(self) -> Mapping[str, int]:
+        """Counts for the report by name, such as ``late`` rows."""
+        return {}
+
+    def close(self) -> None:
+        """Frees what the operator holds outside memory. Called once, also after an error."""

@@ -1,0 +1,147 @@
+"""Sources: logs that can be read again from a position.
+
+A source names its splits; a split is a sequence of rows and the unit of order and progress. A
+reader cuts its split into blocks, the unit of work: `read` is called under the split's lock and
+should do little more than fetch bytes, `decode` is pure and runs on any worker, several blocks at
+once. Decoding block n gives the same rows whoever does it.
+
+A complete source of 20 lines::
+
+    class Count(Source):
+        def __init__(self, upto: int) -> None:
+            self.upto = upto
+
+        def schema(self) -> pa.Schema:
+            return pa.schema({"n": pa.int64()})
+
+        def splits(self) -> list[Split]:
+            return [Split("count")]
+
+        def open(self, split: Split, position: object = None) -> SplitReader:
+            return CountReader(self.upto, int(position or 0))
+
+    class CountReader(SplitReader):
+        def __init__(self, upto: int, start: int) -> None:
+            self.upto, self.next = upto, start
+
+        def read(self) -> Block | None:
+            if self.next >= self.upto:
+                return None
+            start, self.next = self.next, min(self.next + 1000, self.upto)
+            return Block((start, self.next), position=self.next)
+
+        def decode(self, block: Block) -> Iterator[pa.RecordBatch]:
+            yield pa.record_batch({"n": pa.array(range(*block.data))})
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import pyarrow as pa
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """One split of a source.
+
+    Attributes:
+        name: unique within the source and the same in every run: it is the split's identity.
+        detail: whatever the source needs to open it.
+    """
+
+    name: str
+    detail: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A unit of work: what `decode` needs, and where reading goes on after it.
+
+    Attributes:
+        data: for `decode` only.
+        position: JSON-like value from which `open` continues after this block.
+        first_row: number of rows of the split before this block, where that is known.
+        first_line: line of the file that the block begins on, from 1, where the format has lines
+            and one row takes one line.
+        nbytes: size of the undecoded data, for memory limits and progress.
+    """
+
+    data: Any
+    position: Any = None
+    first_row: int | None = None
+    first_line: int | None = None
+    nbytes: int = 0
+
+
+class Pending(Enum):
+    """The answer of a reader that has nothing now but may have something later."""
+
+    PENDING = "pending"
+
+
+PENDING = Pending.PENDING
+
+
+class SplitReader(ABC):
+    """Reads one split, block after block."""
+
+    @abstractmethod
+    def read(self) -> Block | Pending | None:
+        """The next block; PENDING when there is nothing now; None at the end of the split."""
+
+    @abstractmethod
+    def decode(self, block: Block) -> Iterator[pa.RecordBatch]:
+        """The rows of a block, in order, in the source's schema. Pure: may run on any thread.
+
+        Raises:
+            DataError: a row that cannot be decoded, naming its line, column and value.
+        """
+
+    def peek(self) -> pa.RecordBatch | None:
+        """At least the first row of what is still unread, without reading it; None if that is not cheap."""
+        return None
+
+    def close(self) -> None:
+        """Frees what `open` took. Called once, also after an error."""
+
+
+class Source(ABC):
+    """A log: splits that can be read again from a position."""
+
+    bounded: bool = True
+    """Whether every split ends."""
+    replayable: bool = True
+    """Whether a position can be read from again; if not, output is marked `timing`."""
+
+    @abstractmethod
+    def schema(self) -> pa.Schema:
+        """The columns of every row, known before the first one."""
+
+    @abstractmethod
+    def splits(self) -> Sequence[Split]:
+        """The splits known now, in the order that decides ties."""
+
+    @abstractmethod
+    def open(self, split: Split, position: Any = None) -> SplitReader:
+        """A reader at the beginning, or at a `Block.position` of an earlier reader."""
+
+    def with_columns(self, columns: Sequence[str]) -> Source:
+        """The same source reading only `columns`, in the order of its schema; itself where it cannot.
+
+        Only columns are pushed into a reader, never predicates: a row that is filtered later still
+        moves the watermark.
+        """
+        return self
+
+    def total_bytes(self) -> int | None:
+        """The size of the input for progress; None where it is not known."""
+        return None
+
+    def describe(self) -> str:
+        """A few words for `explain()` and messages, such as ``files ticks/*.csv``."""
+        return type(self).__name__

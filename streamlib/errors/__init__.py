@@ -1,0 +1,40 @@
+"""The error tree. Every message names the step, the user's line, what was expected and what came.
+
+::
+
+    StreamlibError
+    |-- BuildError             the graph cannot work: raised while the script builds it
+    |   |-- ColumnNotFoundError
+    |   `-- TypeMismatchError
+    |-- DataError              bad rows: a malformed line, a null event time, a failed cast
+    |-- SourceError            an input that is missing, unreadable, damaged or of another schema
+    |-- SinkError              an output that cannot be written: exists already, disk full
+    `-- UserFunctionError      a function handed to map_batches raised or returned the wrong thing
+"""
+
+from streamlib.errors.location import Location, user_location
+from streamlib.errors.names import nearest_names
+from streamlib.errors.tree import (
+    BuildError,
+    ColumnNotFoundError,
+    DataError,
+    SinkError,
+    SourceError,
+    StreamlibError,
+    TypeMismatchError,
+    UserFunctionError,
+)
+
+__all__ = [
+    "BuildError",
+    "ColumnNotFoundError",
+    "DataError",
+    "Location",
+    "SinkError",
+    "SourceError",
+    "StreamlibError",
+    "TypeMismatchError",
+    "UserFunctionError",
+    "nearest_names",
+    "user_location",
+]

@@ -1,0 +1,46 @@
+"""Where in the user's own script a step was written: every error and every plan names it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+
+_ENGINE_PACKAGES = ("streamlib",)
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """A line of the user's script.
+
+    >>> str(Location("bars.py", 12))
+    'bars.py:12'
+    """
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+def user_location() -> Location | None:
+    """The nearest caller that is not part of the engine; None when there is none.
+
+    The file is given relative to the working folder when it lies below it.
+    """
+    frame = sys._getframe(1)
+    while frame is not None:
+        package = frame.f_globals.get("__name__", "").partition(".")[0]
+        if package not in _ENGINE_PACKAGES:
+            return Location(_short(frame.f_code.co_filename), frame.f_lineno)
+        frame = frame.f_back  # type: ignore[assignment]
+    return None
+
+
+def _short(path: str) -> str:
+    try:
+        relative = os.path.relpath(path)
+    except ValueError:  # another drive
+        return path
+    return path if relative.startswith("..") else relative

@@ -1,0 +1,252 @@
+"""What the user asked for: frozen nodes with inputs, options, schema, keys, time column and state bound.
+
+A node checks itself when it is made, so that what cannot work fails at the user's own line. It
+builds its own operators: nothing is wired by name.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import pyarrow as pa
+
+from streamlib.contracts import Operator, Sink, Source
+from streamlib.elements import Batch
+from streamlib.eventtime import EventClock
+from streamlib.errors import BuildError, ColumnNotFoundError, Location, StreamlibError
+
+
+@dataclass(frozen=True, slots=True)
+class BuildContext:
+    """What an operator may know of the run.
+
+    Attributes:
+        worker: index of the worker it is built for.
+        workers: how many there are.
+        batch_rows: the largest batch it may yield.
+        needs_order: whether ties in event time can come from several splits or workers.
+        late_read: whether somebody reads the step's `late` output.
+        clock: what the step's `make_clock` made, shared by all workers.
+    """
+
+    worker: int = 0
+    workers: int = 1
+    batch_rows: int = 65_536
+    needs_order: bool = False
+    late_read: bool = False
+    clock: EventClock | None = None
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Node(ABC):
+    """One step of the logical graph.
+
+    Attributes:
+        inputs: the nodes it reads.
+        at: the line of the user's script that made it.
+        name: given by `.named(...)`; None for a derived one.
+    """
+
+    kind: ClassVar[str] = "step"
+
+    inputs: tuple[Node, ...] = ()
+    at: Location | None = None
+    name: str | None = None
+    schema: pa.Schema = field(init=False)
+    """The columns of its rows."""
+    time: str | None = field(init=False, default=None)
+    """The event-time column; None before `event_time`, or where it is no longer among the columns."""
+    timed: bool = field(init=False, default=False)
+    """Whether its rows have an event time at all."""
+    keys: tuple[str, ...] = field(init=False, default=())
+    """The key columns of a keyed stream."""
+
+    def __post_init__(self) -> None:
+        try:
+            self._set(schema=self.derive_schema())
+            self._set(timed=self.derive_timed(), time=self.derive_time(), keys=self.derive_keys())
+            self.validate()
+        except StreamlibError as error:
+            raise error.in_step(self.label, self.at)
+
+    def _set(self, **values: object) -> None:
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    # What a node says of itself.
+
+    @abstractmethod
+    def derive_schema(self) -> pa.Schema:
+        """The columns it yields."""
+
+    def derive_time(self) -> str | None:
+        """The time column it yields: the first input's, while its rows still have that column."""
+        time = self.inputs[0].time if self.inputs else None
+        return time if time in self.schema.names else None
+
+    def derive_timed(self) -> bool:
+        """Whether its rows have an event time: whether all its inputs' have."""
+        return bool(self.inputs) and all(n.timed for n in self.inputs)
+
+    def derive_keys(self) -> tuple[str, ...]:
+        """A result stays keyed while its key columns stay."""
+        keys = self.inputs[0].keys if self.inputs else ()
+        return keys if all(k in self.schema.names for k in keys) else ()
+
+    def validate(self) -> None:
+        """Raises BuildError when the node cannot work on its inputs."""
+
+    @property
+    def label(self) -> str:
+        """Its name in plans and messages."""
+        return self.name or self.kind
+
+    def describe(self) -> str:
+        """Its options, as the user wrote them."""
+        return ""
+
+    def state_bound(self) -> str:
+        """What bounds its state: ``none``, ``open windows``, ``within x rate``, ``keys`` or ``input``."""
+        return "none"
+
+    def timing_because(self) -> str | None:
+        """Why its output may depend on timing, from the closed list of SEMANTICS 5; None when it does not."""
+        return None
+
+    def needs(self, wanted: frozenset[str] | None) -> Sequence[frozenset[str] | None]:
+        """The columns it needs of each input when `wanted` of its own are read (None: all)."""
+        return [None] * len(self.inputs)
+
+    @property
+    def reads_order(self) -> bool:
+        """Whether ties in event time matter to it, so that the hidden order column must come along."""
+        return False
+
+    # What runs.
+
+    exchange_by: ClassVar[bool] = False
+    """Whether rows of one key must meet on one worker before it (by `keys`; none: all on worker 0)."""
+
+    combines: ClassVar[bool] = False
+    """Whether `build_combiner` and `build_merger` exist: rows are made fewer before the exchange."""
+
+    gives_order: ClassVar[bool] = False
+    """Whether it makes the hidden order column when a step below reads it: only `event_time` does."""
+    interleaves: ClassVar[bool] = False
+    """Whether it mixes rows of several inputs, so that arrival is no order."""
+
+    @abstractmethod
+    def build(self, context: BuildContext) -> Operator:
+        """The operator that does the whole step on rows of its worker's keys."""
+
+    def build_combiner(self, context: BuildContext) -> Operator:
+        """The operator before the exchange, which makes the rows fewer."""
+        raise AssertionError(f"{self.label} has no combiner")
+
+    def build_merger(self, context: BuildContext) -> Operator:
+        """The operator behind the exchange, which takes what `build_combiner` yields."""
+        raise AssertionError(f"{self.label} has no combiner")
+
+    def make_clock(self) -> EventClock | None:
+        """The clock that the step's workers share: only `event_time` has one."""
+        return None
+
+    def first_time(self, batch: Batch) -> int | None:
+        """Of a step with a clock: the event time of the first row of `batch`, ns; None if it has none."""
+        return None
+
+    # Helpers for nodes.
+
+    def require_columns(self, names: Sequence[str], schema: pa.Schema | None = None) -> None:
+        """Raises ColumnNotFoundError for the first name that is not a column of the first input."""
+        known = (schema or self.inputs[0].schema).names
+        for name in names:
+            if name not in known:
+                raise ColumnNotFoundError.of(name, known)
+
+    def require_time(self, what: str) -> None:
+        """Raises BuildError where the rows have no event time."""
+        if not self.inputs[0].timed:
+            raise BuildError(
+                f"{what} needs event time",
+                expected="a stream with .event_time(...) before this step",
+                got="a stream without event time",
+                hint='add .event_time("ts", max_delay="2s") after the source',
+            )
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SourceNode(Node):
+    """Reads a source."""
+
+    kind: ClassVar[str] = "read"
+    source: Source
+
+    def derive_schema(self) -> pa.Schema:
+        return self.source.schema()
+
+    def describe(self) -> str:
+        return self.source.describe()
+
+    def timing_because(self) -> str | None:
+        return None if self.source.replayable else f"{self.label}: the source cannot be read again"
+
+    def build(self, context: BuildContext) -> Operator:
+        return Operator()
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SideNode(Node):
+    """A side output of another node, such as `.late`. It has no operator: it is an edge with a tag."""
+
+    kind: ClassVar[str] = "side output"
+    tag: str
+    side_schema: pa.Schema
+    side_time: str | None = None
+
+    def derive_schema(self) -> pa.Schema:
+        return self.side_schema
+
+    def derive_time(self) -> str | None:
+        return self.side_time
+
+    @property
+    def label(self) -> str:
+        return f"{self.inputs[0].label}.{self.tag}"
+
+    def build(self, context: BuildContext) -> Operator:
+        raise AssertionError("a side output has no operator")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SinkNode(Node):
+    """Writes a stream. `run` takes sinks and runs what leads to them."""
+
+    kind: ClassVar[str] = "write"
+    sink: Sink
+
+    def derive_schema(self) -> pa.Schema:
+        return self.inputs[0].schema
+
+    def describe(self) -> str:
+        return self.sink.describe()
+
+    def build(self, context: BuildContext) -> Operator:
+        return SinkOperator(self, context)
+
+
+class SinkOperator(Operator):
+    """Hands rows to the sink's writer of this worker. Opens it with the run, not with the first row."""
+
+    def __init__(self, node: SinkNode, context: BuildContext) -> None:
+        self.schema = node.schema
+        self.writer = node.sink.open(node.schema, context.worker)
+
+    def on_batch(self, batch: Batch, side: int = 0) -> Sequence[Batch]:
+        """Writes the visible columns."""
+        if batch.rows.num_rows:
+            self.writer.write(batch.rows)
+        return ()

@@ -1,0 +1,245 @@
+"""From the logical graph to steps: which run in one stack, and where queues stand between workers.
+
+Every worker runs all steps on its own share. A *stage* is a set of steps joined by local edges:
+one stack drives it, and only the edges between stages are channels. A step whose inputs come from
+different stages begins a new one, so that a barrier is aligned in one place: at a stage's channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from streamlib.contracts import Operator
+from streamlib.errors import BuildError
+from streamlib.graph.node import BuildContext, Node, SideNode, SinkNode, SourceNode
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """What a step sends where.
+
+    Attributes:
+        target: the receiving step.
+        side: the input of the target's node that it feeds.
+        tag: the side output it carries; None for the main one.
+        channel: whether it goes through a channel (else it is a call in the same stack).
+        keys: the columns that choose the worker; None where rows stay on their worker.
+    """
+
+    target: int
+    side: int
+    tag: str | None = None
+    channel: bool = False
+    keys: tuple[str, ...] | None = None
+
+
+@dataclass(slots=True)
+class Step:
+    """One step of the plan; each worker has an operator for it.
+
+    Attributes:
+        build: makes the operator of one worker.
+        edges: where its output goes.
+        sides: for each input side, the steps that feed it.
+        stage: the stage it belongs to; larger is nearer to the sinks.
+    """
+
+    index: int
+    node: Node
+    name: str
+    build: Callable[[BuildContext], Operator]
+    edges: list[Edge] = field(default_factory=list)
+    sides: list[int] = field(default_factory=list)
+    stage: int = 0
+    needs_order: bool = False
+    late_read: bool = False
+
+    @property
+    def is_source(self) -> bool:
+        """Whether it reads a source."""
+        return isinstance(self.node, SourceNode)
+
+
+@dataclass(slots=True)
+class Plan:
+    """The steps in topological order."""
+
+    steps: list[Step]
+    workers: int
+    sinks: list[SinkNode]
+
+    def upstream(self, step: int) -> set[int]:
+        """The steps from which rows can reach `step`, itself included."""
+        found, todo = {step}, [step]
+        while todo:
+            for source in self.steps[todo.pop()].sides:
+                if source not in found:
+                    found.add(source)
+                    todo.append(source)
+        return found
+
+    def downstream(self, step: int) -> set[int]:
+        """The steps that rows of `step` can reach, itself included."""
+        found, todo = {step}, [step]
+        while todo:
+            for edge in self.steps[todo.pop()].edges:
+                if edge.target not in found:
+                    found.add(edge.target)
+                    todo.append(edge.target)
+        return found
+
+
+def topological(sinks: Iterable[Node]) -> list[Node]:
+    """All nodes that lead to `sinks`, inputs before their readers, in a fixed order."""
+    order: list[Node] = []
+    seen: set[int] = set()
+
+    def visit(node: Node) -> None:
+        if id(node) in seen:
+            return
+        seen.add(id(node))
+        for source in node.inputs:
+            visit(source)
+        order.append(node)
+
+    for sink in sinks:
+        visit(sink)
+    return order
+
+
+def plan_graph(sinks: Sequence[SinkNode], workers: int = 1, several_splits: bool = True) -> Plan:
+    """Lowers the graph that leads to `sinks`.
+
+    Args:
+        sinks: what to run.
+        workers: on how many workers.
+        several_splits: whether rows can come from more than one split, so that ties need an order.
+
+    Raises:
+        BuildError: there is nothing to run, or two steps have one name.
+    """
+    if not sinks:
+        raise BuildError("there is nothing to run", expected="at least one sink", hint="end a stream with .write_files(...)")
+    nodes = topological(sinks)
+    narrowed = _narrow_sources(nodes)
+    names = _names(nodes)
+    steps: list[Step] = []
+    made: dict[int, int] = {}  # id(node) -> step with its main output
+    sided: dict[tuple[int, str], int] = {}  # (id(node), tag) -> step with that side output
+    ordered = several_splits or workers > 1 or any(node.interleaves for node in nodes)
+
+    def add(node: Node, build: Callable[[BuildContext], Operator], name: str) -> Step:
+        step = Step(len(steps), node, name, build)
+        step.needs_order = ordered and node.reads_order
+        steps.append(step)
+        return step
+
+    def connect(source: Node, target: Step, side: int, keys: tuple[str, ...] | None, channel: bool) -> None:
+        tag = None
+        if isinstance(source, SideNode):
+            tag = source.tag
+            feeder = steps[sided[id(source.inputs[0]), tag]]
+        else:
+            feeder = steps[made[id(source)]]
+        feeder.edges.append(Edge(target.index, side, tag, channel, keys))
+        target.sides.append(feeder.index)
+
+    for original in nodes:
+        if isinstance(original, SideNode):
+            continue
+        node = narrowed.get(id(original), original)
+        name = names[id(original)]
+        exchange = node.exchange_by and workers > 1
+        if exchange and node.combines:
+            first = add(node, node.build_combiner, f"{name} (combine)")
+            for side, source in enumerate(node.inputs):
+                connect(source, first, side, None, False)
+            last = add(node, node.build_merger, name)
+            first.edges.append(Edge(last.index, 0, None, True, node.keys))
+            last.sides.append(first.index)
+        else:
+            first = last = add(node, node.build, name)
+            for side, source in enumerate(node.inputs):
+                connect(source, first, side, node.keys if exchange else None, exchange)
+        made[id(original)] = last.index
+        for tag in _tags(nodes, original):
+            sided[id(original), tag] = first.index
+            first.late_read = first.late_read or tag == "late"
+    plan = Plan(steps, workers, list(sinks))
+    for step in steps:
+        if step.node.gives_order:
+            step.needs_order = any(steps[below].needs_order for below in plan.downstream(step.index))
+    _set_stages(plan)
+    return plan
+
+
+def _tags(nodes: Sequence[Node], owner: Node) -> list[str]:
+    return [n.tag for n in nodes if isinstance(n, SideNode) and n.inputs[0] is owner]
+
+
+def _names(nodes: Sequence[Node]) -> dict[int, str]:
+    names: dict[int, str] = {}
+    taken: set[str] = set()
+    for node in nodes:
+        if node.name is not None:
+            if node.name in taken:
+                raise BuildError(f"two steps are named {node.name!r}", at=node.at, hint="names identify a step: give each its own")
+            taken.add(node.name)
+            names[id(node)] = node.name
+    for node in nodes:
+        if node.name is None:
+            name, count = node.label, 2
+            while name in taken:
+                name, count = f"{node.label} {count}", count + 1
+            taken.add(name)
+            names[id(node)] = name
+    return names
+
+
+def _narrow_sources(nodes: Sequence[Node]) -> dict[int, Node]:
+    """Pushes the columns that are read into the sources. Predicates are never pushed."""
+    wanted: dict[int, frozenset[str] | None] = {}
+
+    def want(node: Node, columns: frozenset[str] | None) -> None:
+        if id(node) in wanted:
+            before = wanted[id(node)]
+            columns = None if columns is None or before is None else columns | before
+        wanted[id(node)] = columns
+
+    narrowed: dict[int, Node] = {}
+    for node in reversed(nodes):
+        columns = wanted.get(id(node))
+        if isinstance(node, SourceNode):
+            if columns is not None:
+                kept = [name for name in node.schema.names if name in columns] or node.schema.names[:1]
+                if kept != node.schema.names:
+                    source = node.source.with_columns(kept)
+                    narrowed[id(node)] = SourceNode(source=source, at=node.at, name=node.name)
+            continue
+        if isinstance(node, SideNode):
+            want(node.inputs[0], None)
+            for source in node.inputs[0].inputs:
+                want(source, None)
+            continue
+        for source, needed in zip(node.inputs, node.needs(columns), strict=True):
+            want(source, needed)
+    return narrowed
+
+
+def _set_stages(plan: Plan) -> None:
+    """Numbers the stages, and turns local edges between different stages into channels."""
+    stages = 1
+    for step in plan.steps:
+        incoming = [(s, e) for s in plan.steps for e in s.edges if e.target == step.index]
+        if not incoming:
+            continue
+        reached = {s.stage for s, _ in incoming}
+        if any(e.channel for _, e in incoming) or len(reached) > 1:
+            step.stage, stages = stages, stages + 1
+            for feeder, edge in incoming:
+                if not edge.channel:
+                    at = feeder.edges.index(edge)
+                    feeder.edges[at] = Edge(edge.target, edge.side, edge.tag, True, None)
+        else:
+            step.stage = reached.pop()

@@ -1,0 +1,126 @@
+"""Running: `run` takes sinks and runs what leads to them, `collect` returns a stream's rows."""
+
+from __future__ import annotations
+
+import atexit
+import sys
+import weakref
+from typing import Literal
+
+import pyarrow as pa
+
+from streamlib.errors import BuildError, user_location
+from streamlib.graph import Node, SinkNode
+from streamlib.graph.plan import topological
+from streamlib.observe.report import Report, report_of
+from streamlib.runtime.execute import Execution
+from streamlib.runtime.inline import run_inline
+from streamlib.runtime.run import RunOptions
+from streamlib.runtime.threads import run_threads
+
+WORKERS_MAX = 256
+
+_waiting: weakref.WeakSet[SinkNode] = weakref.WeakSet()
+
+
+def run(
+    *sinks: SinkNode,
+    workers: int = 1,
+    batch_rows: int = 65_536,
+    progress: bool | Literal["auto"] = "auto",
+) -> Report:
+    """Runs the pipelines that lead to `sinks` until their input ends.
+
+    Output becomes visible when the whole run has succeeded. Ctrl-C, or any error, leaves none.
+
+    Args:
+        sinks: what `.write_files(...)`, `.print()` and `.write(...)` returned.
+        workers: threads. The rows that come out do not depend on it.
+        batch_rows: the largest micro-batch. The rows that come out do not depend on it either.
+        progress: show a line with rows, rate, watermark and open windows; ``"auto"``: on a terminal.
+
+    Returns:
+        What was read, written, late and dropped.
+
+    Raises:
+        StreamlibError: the first error of any worker, once, from where it began.
+
+    >>> import pyarrow as pa, streamlib as sl
+    >>> report = sl.run(sl.read_arrow(pa.table({"n": [1, 2]})).print())
+     n
+     1
+     2
+    >>> report.rows_in, report.rows_out
+    (2, 2)
+    """
+    at = user_location()
+    for sink in sinks:
+        if not isinstance(sink, SinkNode):
+            raise BuildError(
+                "run() takes sinks",
+                at=at,
+                expected='what .write_files(...), .print() or .write(...) returns',
+                got=repr(sink),
+                hint="end the stream with a sink, or use .collect()",
+            )
+    _check(workers, batch_rows)
+    for sink in sinks:
+        _waiting.discard(sink)
+    execution = Execution(sinks, workers, RunOptions(batch_rows=batch_rows))
+    shown = progress is True or (progress == "auto" and sys.stderr.isatty())
+    return _execute(execution, shown)
+
+
+def collect(node: Node, workers: int = 1, batch_rows: int = 65_536) -> pa.Table:
+    """The rows of a node as a table, sorted by event time, key and position; see `Stream.collect`."""
+    from streamlib.connectors.memory import CollectSink
+    from streamlib.operators.hidden import HiddenColumnsNode, sort_rows
+
+    _check(workers, batch_rows)
+    sink = CollectSink()
+    hidden = HiddenColumnsNode(inputs=(node,), at=node.at)
+    execution = Execution([SinkNode(inputs=(hidden,), at=node.at, sink=sink)], workers, RunOptions(batch_rows))
+    _execute(execution, shown=False)
+    results = node.timed and any(n.state_bound() != "none" for n in topological([node]))
+    return sort_rows(sink.table(), node.keys, node.timed, results)
+
+
+def remember(sink: SinkNode) -> None:
+    """Keeps an eye on a sink, so that one that is never run is named at exit."""
+    _waiting.add(sink)
+
+
+@atexit.register
+def _name_forgotten() -> None:
+    for sink in sorted(_waiting, key=lambda s: str(s.at)):
+        print(f"streamlib: {sink.describe()} ({sink.at}) was never run: pass it to sl.run(...)", file=sys.stderr)
+
+
+def _check(workers: int, batch_rows: int) -> None:
+    if not isinstance(workers, int) or not 1 <= workers <= WORKERS_MAX:
+        raise BuildError("workers must be a number of threads", expected=f"1 to {WORKERS_MAX}", got=repr(workers))
+    if not isinstance(batch_rows, int) or batch_rows < 1:
+        raise BuildError("batch_rows must be a number of rows", expected="1 or more", got=repr(batch_rows))
+
+
+def _execute(execution: Execution, shown: bool) -> Report:
+    from contextlib import nullcontext
+
+    from streamlib.kernels import compilations
+    from streamlib.observe.progress import Progress
+
+    compiled = compilations().seconds
+    try:
+        execution.open()
+        with Progress(execution, execution.total_bytes()) if shown else nullcontext():
+            if execution.plan.workers == 1:
+                run_inline(execution)
+            else:
+                run_threads(execution)
+        execution.finish()
+    except BaseException:
+        execution.abort()
+        raise
+    finally:
+        execution.close()
+    return report_of(execution, "finished", compilations().seconds - compiled)

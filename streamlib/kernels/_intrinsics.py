@@ -1,0 +1,83 @@
+"""The compiled forms of `streamlib.kernels.memory`, by the same names. Imported with the first kernel.
+
+Indexed loads go through a pointer that is made once from `base` (a GEP on it), so that LLVM sees a
+strided access and vectorises loops over them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic
+
+_POINTER = ir.PointerType()
+
+
+def _pointer(builder: Any, base: Any, index: Any, item: ir.Type) -> Any:
+    pointer = builder.inttoptr(base, _POINTER)
+    return builder.gep(pointer, [index], source_etype=item)
+
+
+def _loader(stored: ir.Type, result: types.Type) -> Any:
+    def typing(context: Any, base: Any, index: Any) -> Any:
+        def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            value = builder.load(_pointer(builder, args[0], args[1], stored), align=1, typ=stored)
+            if isinstance(stored, ir.IntType) and stored.width < 64:
+                widen = builder.sext if result is types.int64 else builder.zext
+                value = widen(value, ir.IntType(64))
+            return value
+
+        return result(types.int64, types.int64), build
+
+    return intrinsic(typing)
+
+
+def _storer(stored: ir.Type, accepted: types.Type) -> Any:
+    def typing(context: Any, base: Any, index: Any, value: Any) -> Any:
+        def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            value = args[2]
+            if isinstance(stored, ir.IntType) and stored.width < 64:
+                value = builder.trunc(value, stored)
+            builder.store(value, _pointer(builder, args[0], args[1], stored), align=1)
+            return context.get_dummy_value()
+
+        return types.void(types.int64, types.int64, accepted), build
+
+    return intrinsic(typing)
+
+
+load_i64 = _loader(ir.IntType(64), types.int64)
+load_u64 = _loader(ir.IntType(64), types.uint64)
+load_f64 = _loader(ir.DoubleType(), types.float64)
+load_i32 = _loader(ir.IntType(32), types.int64)
+load_u8 = _loader(ir.IntType(8), types.uint64)
+store_i64 = _storer(ir.IntType(64), types.int64)
+store_u64 = _storer(ir.IntType(64), types.uint64)
+store_f64 = _storer(ir.DoubleType(), types.float64)
+store_u8 = _storer(ir.IntType(8), types.uint64)
+
+
+@intrinsic
+def prefetch(typing_context: Any, address: Any) -> Any:
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        int32 = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [_POINTER, int32, int32, int32])
+        function = builder.module.declare_intrinsic("llvm.prefetch", [_POINTER], kind)
+        flags = [ir.Constant(int32, flag) for flag in (1, 3, 1)]  # for writing, keep, data cache
+        builder.call(function, [builder.inttoptr(args[0], _POINTER), *flags])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), build
+
+
+@intrinsic
+def fold(typing_context: Any, a: Any, b: Any) -> Any:
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        int64, int128 = ir.IntType(64), ir.IntType(128)
+        product = builder.mul(builder.zext(args[0], int128), builder.zext(args[1], int128))
+        high = builder.trunc(builder.lshr(product, ir.Constant(int128, 64)), int64)
+        return builder.xor(builder.trunc(product, int64), high)
+
+    return types.uint64(types.uint64, types.uint64), build

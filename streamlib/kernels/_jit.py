@@ -1,0 +1,254 @@
+"""Kernels: plain Python functions that numba compiles at their first call, and keeps on disk.
+
+`@kernel(signature)` makes an entry point, `@inline` a helper that only kernels call. Both stay
+plain functions: helpers as they are, kernels as `.py`. numba is imported when the first kernel is
+called, never by importing this package.
+
+numba's own disk cache notices a change of the kernel's file, not of the helpers it inlines. So the
+cache lies in a folder whose name holds a hash of all sources that can be part of a kernel and of
+the versions of Python, NumPy and numba: a folder never holds stale code.
+"""
+
+from __future__ import annotations
+
+import atexit
+import hashlib
+import os
+import platform
+import shutil
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from types import CodeType, FunctionType
+from typing import Any, Generic, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
+F = TypeVar("F", bound=Callable[..., Any])
+
+_SOURCES = ("kernels", "aggregates", "state")
+_INLINE = "_kernel_inline"
+_PRIMITIVE = "_kernel_primitive"
+_lock = threading.RLock()
+
+
+@dataclass(frozen=True, slots=True)
+class Compilations:
+    """What the kernels of this process cost so far.
+
+    Attributes:
+        compiled: kernels compiled anew.
+        loaded: kernels loaded from disk.
+        seconds: time spent on both, with the import of numba.
+    """
+
+    compiled: int = 0
+    loaded: int = 0
+    seconds: float = 0.0
+
+
+_total = Compilations()
+_generated: dict[tuple[str, str], Kernel[..., Any]] = {}
+_watchers: list[Callable[[str, float, bool], None]] = []
+
+
+def compilations() -> Compilations:
+    """The count and cost of the kernels compiled and loaded so far in this process."""
+    return _total
+
+
+def on_compile(watcher: Callable[[str, float, bool], None]) -> None:
+    """Calls `watcher(name, seconds, from_disk)` after each kernel that is compiled or loaded."""
+    _watchers.append(watcher)
+
+
+def inline(function: F) -> F:
+    """Marks a plain function as usable inside kernels; it is compiled into each kernel that calls it."""
+    setattr(function, _INLINE, True)
+    return function
+
+
+def primitive(function: F) -> F:
+    """Marks a plain function whose compiled form stands in `_intrinsics` under the same name."""
+    setattr(function, _PRIMITIVE, True)
+    return function
+
+
+class Kernel(Generic[P, R]):
+    """A function with one compiled form. Calling it compiles it first, or loads it, without the GIL after.
+
+    Attributes:
+        py: the plain Python function.
+    """
+
+    def __init__(self, function: Callable[P, R], signature: str) -> None:
+        self.py = function
+        self.signature = signature
+        self.name = function.__name__
+        self._target: Callable[P, R] | None = None
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        target = self._target
+        if target is None:
+            target = self.compiled()
+        return target(*args, **kwargs)
+
+    def compiled(self) -> Callable[P, R]:
+        """The compiled function; compiles or loads it where that has not happened yet."""
+        global _total
+        with _lock:
+            if self._target is not None:
+                return self._target
+            began = time.perf_counter()
+            target, from_disk = _compile(self.py, self.signature)
+            seconds = time.perf_counter() - began
+            _total = Compilations(
+                _total.compiled + (not from_disk), _total.loaded + from_disk, _total.seconds + seconds
+            )
+            self._target = target
+            for watcher in _watchers:
+                watcher(self.name, seconds, from_disk)
+            return target
+
+
+def kernel(signature: str) -> Callable[[Callable[P, R]], Kernel[P, R]]:
+    """Makes a kernel of a function. `signature` is numba's, such as ``"int64(int64[::1], int64)"``.
+
+    ``ints``, ``words``, ``codes`` and ``flags`` stand for read-only C-contiguous arrays of int64,
+    uint64, int32 and uint8; writable arrays may be passed too.
+    """
+
+    def decorate(function: Callable[P, R]) -> Kernel[P, R]:
+        return Kernel(function, signature)
+
+    return decorate
+
+
+def generated(name: str, source: str, signature: str, module: str) -> Kernel[..., Any]:
+    """The kernel `name` of a generated source, which is written to a file for tracebacks and the cache.
+
+    Args:
+        source: a module's text that defines a function `name`.
+        module: an importable module that the function counts as part of.
+    """
+    digest = hashlib.sha256(source.encode()).hexdigest()[:16]
+    with _lock:
+        known = _generated.get((name, digest))
+        if known is None:
+            path = cache_dir() / f"{name}_{digest}.py"
+            if not path.exists():
+                _write(path, source)
+            namespace: dict[str, Any] = {"__name__": module, "__file__": str(path)}
+            exec(compile(source, str(path), "exec"), namespace)
+            known = _generated[name, digest] = Kernel(namespace[name], signature)
+        return known
+
+
+def _write(path: Path, text: str) -> None:
+    """Writes a file that another process may be writing too: it appears whole."""
+    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(text)
+    os.replace(partial, path)
+
+
+@cache
+def source_hash() -> str:
+    """16 hex digits that change with any source a kernel may hold and with numba, NumPy and Python."""
+    digest = hashlib.sha256()
+    package = Path(__file__).resolve().parent.parent
+    for folder in _SOURCES:
+        for path in sorted((package / folder).rglob("*.py")):
+            digest.update(str(path.relative_to(package)).encode())
+            digest.update(path.read_bytes())
+    for part in (version("numba"), version("numpy"), sys.version, platform.machine()):
+        digest.update(part.encode())
+    return digest.hexdigest()[:16]
+
+
+@cache
+def cache_dir() -> Path:
+    """The folder of compiled kernels; a private temporary one where no lasting one can be written.
+
+    ``$STREAMLIB_CACHE_DIR``, or ``streamlib`` below the user's cache folder. It holds pickles that are
+    loaded as code, so a folder that others may write is not used.
+    """
+    chosen = os.environ.get("STREAMLIB_CACHE_DIR")
+    if chosen:
+        base = Path(chosen)
+    elif sys.platform == "win32" and os.environ.get("LOCALAPPDATA"):
+        base = Path(os.environ["LOCALAPPDATA"]) / "streamlib"
+    else:
+        home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+        base = Path(home) / "streamlib"
+    folder = base / f"kernels-{source_hash()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError:
+        private = tempfile.mkdtemp(prefix="streamlib-kernels-")
+        atexit.register(shutil.rmtree, private, ignore_errors=True)
+        return Path(private)
+
+
+def _compile(function: Callable[..., Any], signature: str) -> tuple[Callable[..., Any], bool]:
+    """Compiles `function` or loads it from disk; returns it and whether it came from disk."""
+    from numba import njit
+    from numba.core import types
+
+    from streamlib.kernels._disk import DiskCache
+
+    names = dict(types.__dict__)
+    for name, item in (("ints", "int64"), ("words", "uint64"), ("codes", "int32"), ("flags", "uint8")):
+        names[name] = types.Array(names[item], 1, "C", readonly=True)
+    parsed = eval(signature, {}, names)
+    dispatcher = njit(nogil=True)(_bound(function))
+    disk = DiskCache.of(dispatcher.py_func, cache_dir(), source_hash())
+    if disk is not None:
+        dispatcher._cache = disk
+    dispatcher.compile(parsed)
+    dispatcher.disable_compile()
+    return dispatcher, bool(dispatcher.stats.cache_hits)
+
+
+def _bound(function: Callable[..., Any]) -> FunctionType:
+    """A copy of `function` whose global helpers are their compiled forms."""
+    assert isinstance(function, FunctionType)
+    names = _names(function.__code__)
+    replaced = dict(function.__globals__)
+    for name in names:
+        used = replaced.get(name)
+        if getattr(used, _INLINE, False):
+            replaced[name] = _helper(used)
+        elif getattr(used, _PRIMITIVE, False):
+            from streamlib.kernels import _intrinsics
+
+            replaced[name] = getattr(_intrinsics, name)
+    copy = FunctionType(
+        function.__code__, replaced, function.__name__, function.__defaults__, function.__closure__
+    )
+    copy.__qualname__ = function.__qualname__
+    copy.__module__ = function.__module__
+    return copy
+
+
+@cache
+def _helper(function: Any) -> Any:
+    from numba import njit
+
+    return njit(no_cpython_wrapper=True, no_cfunc_wrapper=True)(_bound(function))
+
+
+def _names(code: CodeType) -> set[str]:
+    found = set(code.co_names)
+    for const in code.co_consts:
+        if isinstance(const, CodeType):
+            found |= _names(const)
+    return found

@@ -1,0 +1,90 @@
+"""Arrow columns as 8-byte words for kernels: an address, and where the validity bits lie.
+
+64-bit columns are used where they lie; narrower ones and booleans are widened once per batch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from streamlib.kernels._jit import inline
+from streamlib.kernels.memory import load_u8
+
+_ONE = np.uint64(1)
+_SEVEN = np.uint64(7)
+
+
+@dataclass(frozen=True, slots=True)
+class WordColumn:
+    """A column of 8-byte words in memory.
+
+    Attributes:
+        values: address of the first row's word; nothing is known of the words of null rows.
+        validity: address of the bitmap, 0 when there is no null.
+        bit: the bit of the first row in that bitmap.
+        kept: what owns the memory.
+    """
+
+    values: int
+    validity: int
+    bit: int
+    kept: Any
+
+
+@inline
+def is_valid(validity: int, bit: int) -> bool:
+    """Whether bit number `bit` of the bitmap at address `validity` is set."""
+    return (load_u8(validity, bit >> 3) >> (np.uint64(bit) & _SEVEN)) & _ONE != np.uint64(0)
+
+
+def storage_dtype(data_type: pa.DataType) -> np.dtype[Any]:
+    """The NumPy type of the values as Arrow stores them (booleans excepted, which are bits).
+
+    >>> storage_dtype(pa.date32())
+    dtype('int32')
+    """
+    if pa.types.is_integer(data_type) or pa.types.is_floating(data_type):
+        return np.dtype(data_type.to_pandas_dtype())
+    return np.dtype(f"int{data_type.bit_width}")
+
+
+def lane(data_type: pa.DataType) -> str:
+    """How the words of a column are read: ``int64``, ``uint64`` or ``float64``."""
+    if pa.types.is_floating(data_type):
+        return "float64"
+    return "uint64" if pa.types.is_unsigned_integer(data_type) else "int64"
+
+
+def values_of(column: pa.Array) -> npt.NDArray[Any]:
+    """The stored values of a plain column, without copying; those of null rows are arbitrary."""
+    if pa.types.is_boolean(column.type):
+        column = column.cast(pa.uint8())
+    dtype = storage_dtype(column.type)
+    data = column.buffers()[1]
+    if data is None:
+        return np.zeros(len(column), dtype=dtype)
+    values: npt.NDArray[Any] = np.frombuffer(data, dtype=dtype, count=column.offset + len(column))
+    return values[column.offset :]
+
+
+def word_column(column: pa.Array) -> WordColumn:
+    """A column of numbers, booleans, dates, times or durations as words: int64, uint64 or float64."""
+    validity, bit = validity_of(column)
+    if column.type.bit_width == 64:
+        data = column.buffers()[1]
+        address = 0 if data is None else data.address + 8 * column.offset
+        return WordColumn(address, validity, bit, column)
+    words = np.ascontiguousarray(values_of(column), dtype=lane(column.type))
+    return WordColumn(words.__array_interface__["data"][0], validity, bit, (words, column))
+
+
+def validity_of(column: pa.Array) -> tuple[int, int]:
+    """Address of the validity bitmap (0 when no row is null) and the bit of the first row."""
+    if column.null_count == 0:
+        return 0, 0
+    return column.buffers()[0].address, column.offset

@@ -1,0 +1,1 @@
+"""Looking at a run: the report when it has ended, the progress line while it goes on."""

@@ -1,0 +1,185 @@
+"""From sinks to a finished run: plan, pool of splits, workers, and the one commit at the end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from streamlib.errors import SourceError, StreamlibError
+from streamlib.graph import Node, Plan, SinkNode, SourceNode, plan_graph
+from streamlib.graph.node import SinkOperator
+from streamlib.graph.plan import topological
+from streamlib.runtime.peek import first_times
+from streamlib.runtime.run import Checkpoint, RunOptions, SharedRun
+from streamlib.runtime.worker import Worker
+
+
+@dataclass(slots=True)
+class Totals:
+    """What a run counted, over all workers.
+
+    Attributes:
+        rows_in: rows into each step, by name.
+        rows_out: rows out of each step, by name.
+        counters: the operators' own counts, by step name.
+        open_windows: windows that were open when the run stopped, by step name.
+        seconds: wall time.
+    """
+
+    rows_in: dict[str, int] = field(default_factory=dict)
+    rows_out: dict[str, int] = field(default_factory=dict)
+    counters: dict[str, dict[str, int]] = field(default_factory=dict)
+    open_windows: dict[str, int] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+class Execution:
+    """One run of a graph. Made by `sl.run`, `collect`, the simulation and the tests alike.
+
+    Args:
+        sinks: what to run.
+        workers: on how many workers.
+        options: limits and the processing clock.
+    """
+
+    def __init__(self, sinks: Sequence[SinkNode], workers: int = 1, options: RunOptions | None = None) -> None:
+        self.options = options or RunOptions()
+        splits = {id(n): list(n.source.splits()) for n in _sources(sinks)}
+        several = sum(len(s) for s in splits.values()) > 1
+        self.plan: Plan = plan_graph(sinks, workers, several_splits=several)
+        self.shared = SharedRun(self.plan, self.options)
+        self.started = time.perf_counter()
+        self.workers: list[Worker] = []
+        self._stop_barrier: int | None = None
+
+    def open(self, resume: Checkpoint | None = None) -> None:
+        """Checks the sinks, makes the splits known and builds the operators."""
+        for sink in self.plan.sinks:
+            try:
+                sink.sink.prepare(sink.schema)
+            except Exception as error:
+                _in_step(error, sink)
+                raise
+        if resume is not None:
+            for step, states in resume.clocks.items():
+                self.shared.clocks[step].resume_from(states)
+        for step in self.plan.steps:
+            if isinstance(step.node, SourceNode):
+                self._add_splits(step.index, step.node, resume)
+        for index in range(self.plan.workers):
+            worker = Worker(index, self.shared)
+            self.workers.append(worker)
+            worker.open()
+        if resume is not None:
+            for (step, _), state in sorted(resume.states.items()):
+                for worker in self.workers:
+                    worker.operators[step].restore(state)
+
+    def _add_splits(self, step: int, node: SourceNode, resume: Checkpoint | None) -> None:
+        splits = node.source.splits()
+        if not splits:
+            raise SourceError(f"{node.source.describe()} has nothing to read").in_step(node.label, node.at)
+        below = self.plan.downstream(step)
+        clocks = {s: c for s, c in self.shared.clocks.items() if s in below}
+        several = len(splits) > 1 or len(_sources(self.plan.sinks)) > 1
+        peek = first_times(self.plan, step, list(clocks)) if clocks and several else None
+        positions = None if resume is None else _positions(resume, step)
+        try:
+            self.shared.pool.add(step, node.source, splits, list(clocks.values()), peek, positions)
+        except Exception as error:
+            _in_step(error, node)
+            raise
+
+    def stop(self, flush: bool = False) -> None:
+        """Ends reading and finishes what is in flight; `flush` closes the open windows too."""
+        self.shared.stop(flush)
+        if not flush:
+            self._stop_barrier = self.shared.start_barrier()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a stop has run through: everything that had been read has left or waits in a window."""
+        shared = self.shared
+        if not shared.pool.stopped or shared.flush:
+            return False
+        if self._stop_barrier is None:
+            self._stop_barrier = shared.start_barrier()  # another barrier was under way
+            return False
+        return len(shared.checkpoints[self._stop_barrier].workers_done) == self.plan.workers
+
+    def finish(self) -> None:
+        """All workers are done: makes the output of all sinks visible."""
+        staged: list[tuple[SinkNode, list[Any]]] = []
+        for sink in self.plan.sinks:
+            try:
+                staged.append((sink, [writer.finish() for writer in self._writers(sink)]))
+            except Exception as error:
+                _in_step(error, sink)
+                raise
+        for sink, values in staged:
+            try:
+                sink.sink.commit(values)
+            except Exception as error:
+                _in_step(error, sink)
+                raise
+
+    def abort(self) -> None:
+        """After an error: nothing half-written stays."""
+        for sink in self.plan.sinks:
+            for writer in self._writers(sink):
+                writer.abort()
+
+    def close(self) -> None:
+        """Frees readers and operators."""
+        self.shared.pool.close()
+        for worker in self.workers:
+            worker.close()
+
+    def _writers(self, sink: SinkNode) -> list[Any]:
+        found = []
+        for step in self.plan.steps:
+            if step.node is sink:
+                for worker in self.workers:
+                    if step.index < len(worker.operators):
+                        operator = worker.operators[step.index]
+                        assert isinstance(operator, SinkOperator)
+                        found.append(operator.writer)
+        return found
+
+    def total_bytes(self) -> int | None:
+        """The size of all sources; None where one does not know its own."""
+        sizes = [s.node.source.total_bytes() for s in self.plan.steps if isinstance(s.node, SourceNode)]
+        return sum(size for size in sizes if size is not None) if None not in sizes else None
+
+    def totals(self) -> Totals:
+        """What has been counted so far."""
+        totals = Totals(seconds=time.perf_counter() - self.started)
+        for step in self.plan.steps:
+            totals.rows_in[step.name] = sum(w.rows_in[step.index] for w in self.workers)
+            totals.rows_out[step.name] = sum(w.rows_out[step.index] for w in self.workers)
+            counts: dict[str, int] = {}
+            for worker in self.workers:
+                for name, count in worker.operators[step.index].counters().items():
+                    counts[name] = max(counts.get(name, 0), count) if name.endswith("_max") else counts.get(name, 0) + count
+            if counts:
+                totals.counters[step.name] = counts
+            open_windows = sum(w.operators[step.index].open_windows()[0] for w in self.workers)
+            if open_windows:
+                totals.open_windows[step.name] = open_windows
+        return totals
+
+
+def _sources(sinks: Sequence[SinkNode]) -> list[SourceNode]:
+    return [n for n in topological(sinks) if isinstance(n, SourceNode)]
+
+
+def _positions(resume: Checkpoint, step: int) -> dict[str, Any]:
+    prefix = f"{step}/"
+    return {k.removeprefix(prefix): v for k, v in resume.positions.items() if k.startswith(prefix)}
+
+
+def _in_step(error: Exception, node: Node) -> None:
+    if isinstance(error, StreamlibError):
+        error.in_step(node.label, node.at)

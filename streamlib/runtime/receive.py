@@ -1,0 +1,169 @@
+"""What a step does with each kind of element: progress at its inputs, alignment, and the operator's calls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from streamlib.contracts import Output
+from streamlib.elements import (
+    MIN_TIME,
+    Active,
+    Barrier,
+    Batch,
+    BlockEnd,
+    Element,
+    End,
+    Idle,
+    Watermark,
+)
+from streamlib.eventtime import InputProgress
+
+if TYPE_CHECKING:
+    from streamlib.runtime.worker import Worker
+
+Outgoing = Output | Element
+
+
+class Receiver:
+    """One step on one worker, seen from its inputs.
+
+    Args:
+        step: its index.
+        worker: who drives it.
+        inputs: how many inputs it has; none for a source.
+    """
+
+    __slots__ = ("_active", "_active_mark", "_barrier", "_met", "_step", "_worker", "ended", "forwarded", "progress", "sides")
+
+    def __init__(self, step: int, worker: Worker, inputs: int) -> None:
+        self._step = step
+        self._worker = worker
+        self.progress = InputProgress(inputs)
+        self.sides = [incoming.side for incoming in worker.run.incoming[step]]
+        self.forwarded = MIN_TIME
+        """The last watermark sent on, ns. It never falls."""
+        self.ended = False
+        self._barrier = 0
+        self._met: set[int] = set()
+        self._active: set[int] = set()
+        self._active_mark = MIN_TIME
+
+    def held_back(self, number: int) -> bool:
+        """Whether input `number` has delivered the barrier that other inputs still owe."""
+        return number in self._met
+
+    def receive(self, number: int, element: Element) -> Iterator[Outgoing]:
+        """What the step yields for an element on input `number`."""
+        if isinstance(element, Batch):
+            self._worker.rows_in[self._step] += len(element)
+            return iter(self._worker.operators[self._step].on_batch(element, self.sides[number]))
+        if isinstance(element, Watermark):
+            return self._watermark(number, element.time)
+        if isinstance(element, BlockEnd):
+            return self._block_end(element)
+        if isinstance(element, Barrier):
+            return self._barrier_met(number, element.checkpoint)
+        if isinstance(element, Idle):
+            return self._idle(number)
+        if isinstance(element, Active):
+            return self._counted(number, element)
+        assert isinstance(element, End)
+        return self._end(number)
+
+    def _watermark(self, number: int, time: int) -> Iterator[Outgoing]:
+        rose = self.progress.advance(number, time)
+        self._side_rose(number)
+        if rose:
+            yield from self._rose()
+
+    def _side_rose(self, number: int) -> None:
+        """Tells an operator with several sides how far one of them has come."""
+        if self.sides[0] != self.sides[-1]:
+            side = self.sides[number]
+            mine = [n for n, other in enumerate(self.sides) if other == side]
+            self._worker.operators[self._step].on_side_watermark(self.progress.of_inputs(mine), side)
+
+    def _rose(self) -> Iterator[Outgoing]:
+        operator = self._worker.operators[self._step]
+        yield from operator.on_watermark(self.progress.watermark)
+        onward = operator.forward(self.progress.watermark)
+        if onward > self.forwarded:
+            self.forwarded = onward
+            yield Watermark(onward)
+
+    def _block_end(self, element: BlockEnd) -> Iterator[Outgoing]:
+        worker = self._worker
+        yield from worker.operators[self._step].on_block_end(element)
+        clock = worker.run.clocks.get(self._step)
+        if clock is not None:
+            time = clock.watermark()
+            if time > self.forwarded:
+                self.forwarded = time
+                yield Watermark(time)
+
+    def block_end(self, split: int, block: int, rows: int) -> BlockEnd:
+        """The end of a block, for a source step."""
+        self._worker.rows_in[self._step] += rows
+        return BlockEnd(split, block, rows)
+
+    def _idle(self, number: int) -> Iterator[Outgoing]:
+        rose = self.progress.idle(number)
+        self._side_rose(number)
+        if rose:
+            yield from self._rose()
+        if self.progress.all_idle:
+            yield Idle()
+
+    def announce(self, element: Active) -> Iterator[Outgoing]:
+        """An `event_time` step announces a split that enters."""
+        yield Active(element.entry, self.forwarded)
+        if not self._worker.steps[self._step].edges:
+            self._worker.run.answer(element.entry, self.forwarded)
+
+    def _counted(self, number: int, element: Active) -> Iterator[Outgoing]:
+        run, worker = self._worker.run, self._worker
+        self._active_mark = max(self._active_mark, element.mark, self.progress.active(number))
+        self._active.add(number)
+        entry = run.entry
+        assert entry is not None and entry.number == element.entry
+        below = run.plan.downstream(entry.clock_step)
+        due = {n for n, incoming in enumerate(run.incoming[self._step]) if incoming.feeder in below}
+        if self._active >= due:
+            mark, self._active_mark = self._active_mark, MIN_TIME
+            self._active.clear()
+            if worker.steps[self._step].edges:
+                yield Active(element.entry, mark)
+            else:
+                run.answer(element.entry, mark)
+
+    def _barrier_met(self, number: int, checkpoint: int) -> Iterator[Outgoing]:
+        self._barrier = checkpoint
+        self._met.add(number)
+        yield from self._aligned()
+
+    def _aligned(self) -> Iterator[Outgoing]:
+        """Sends the barrier on when all inputs have delivered it; an ended one counts."""
+        due = set(range(len(self.sides))) - self.progress.ended_inputs()
+        if self._met and self._met >= due:
+            number = self._barrier
+            yield from self._worker.operators[self._step].on_barrier()
+            self._met.clear()
+            self._worker.barrier_at(self._step, number)
+            yield Barrier(number)
+
+    def _end(self, number: int) -> Iterator[Outgoing]:
+        rose = self.progress.end(number)
+        self._side_rose(number)
+        if self.progress.all_ended:
+            self.ended = True
+            yield from self._worker.operators[self._step].on_end()
+            yield End()
+            self._worker.step_ended()
+            return
+        if rose:
+            yield from self._rose()
+        if self._met:
+            yield from self._aligned()
+        if self.progress.all_idle:
+            yield Idle()

@@ -1,0 +1,365 @@
+"""A worker: runs every step of the plan on its own share, one stack of steps a stage.
+
+Operators yield and never call each other. A frame is a step that is yielding; what it yields is
+delivered before it is asked for more. A batch that a channel does not admit, or a step that must
+wait its turn, parks the stack of its stage; the worker goes on nearest to the sinks, with any stage
+that is not upstream of a parked one. Sources are read only when nothing is parked. So a worker never
+blocks while it holds what another one needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from enum import Enum
+
+from streamlib.contracts import Operator, State, Tagged, Wait
+from streamlib.elements import (
+    MIN_TIME,
+    Active,
+    Barrier,
+    Batch,
+    Element,
+    End,
+    Idle,
+    Origin,
+    Watermark,
+)
+from streamlib.errors import StreamlibError
+from streamlib.exchange import Channel, Partitioner
+from streamlib.graph import BuildContext, Edge
+from streamlib.runtime.receive import Receiver
+from streamlib.runtime.run import SharedRun
+from streamlib.runtime.splits import Claim
+
+
+class Status(Enum):
+    """What one call of `Worker.step` did."""
+
+    WORKED = "worked"
+    WAITING = "waiting"
+    """Nothing can be done until another worker or a source does something."""
+    DONE = "done"
+
+
+class Frame:
+    """A step that is yielding, and what it yielded last that is not delivered yet."""
+
+    __slots__ = ("outputs", "parts", "step")
+
+    def __init__(self, step: int, outputs: Iterator[object]) -> None:
+        self.step = step
+        self.outputs = outputs
+        self.parts: list[tuple[Edge, int, Element]] = []  # (edge, receiving worker, element), next one last
+
+
+class Worker:
+    """One worker of a run.
+
+    Args:
+        index: from 0.
+        run: what it shares with the others.
+    """
+
+    def __init__(self, index: int, run: SharedRun) -> None:
+        self.index = index
+        self.run = run
+        self.steps = run.plan.steps
+        self.operators: list[Operator] = []
+        self.rows_in = [0] * len(self.steps)
+        self.rows_out = [0] * len(self.steps)
+        self.done = False
+        self._stages = 1 + max(step.stage for step in self.steps)
+        self._stacks: list[list[Frame]] = [[] for _ in range(self._stages)]
+        self._ready: list[Callable[[], bool] | None] = [None] * self._stages
+        self._heads = self._stage_heads()
+        self._upstream = self._upstream_stages()
+        self._turn = [0] * self._stages
+        self._input_of: dict[tuple[int, int, int, str | None, int | None], int] = {}
+        self._injected = 0
+        self._entry_sent = 0
+        self._idle_sent: set[int] = set()
+        self._states: dict[int, dict[int, State]] = {}
+        self._partitioners: dict[tuple[int, Edge], Partitioner] = {}
+        self._receivers = [
+            Receiver(step.index, self, len(run.incoming[step.index])) for step in self.steps
+        ]
+        for step in self.steps:
+            for number, incoming in enumerate(run.incoming[step.index]):
+                edge = incoming.edge
+                self._input_of[incoming.feeder, step.index, edge.side, edge.tag, incoming.sender] = number
+
+    def open(self) -> None:
+        """Builds the operators: sinks open their writers here."""
+        for step in self.steps:
+            context = BuildContext(
+                worker=self.index,
+                workers=self.run.plan.workers,
+                batch_rows=self.run.options.batch_rows,
+                needs_order=step.needs_order,
+                late_read=step.late_read,
+                clock=self.run.clocks.get(step.index),
+            )
+            self.operators.append(step.build(context))
+            for edge in step.edges:
+                if edge.keys is not None:
+                    self._partitioners[step.index, edge] = Partitioner(edge.keys, self.run.plan.workers)
+
+    def restore(self, states: dict[int, State]) -> None:
+        """Gives each step the rows of a checkpoint that are its own."""
+        for step, state in states.items():
+            self.operators[step].restore(state)
+
+    def _stage_heads(self) -> list[int | None]:
+        heads: list[int | None] = [None] * self._stages
+        for step in self.steps:
+            if any(incoming.edge.channel for incoming in self.run.incoming[step.index]):
+                heads[step.stage] = step.index
+        return heads
+
+    def _upstream_stages(self) -> list[set[int]]:
+        found = []
+        for stage in range(self._stages):
+            head = self._heads[stage]
+            found.append({0} if head is None else {self.steps[s].stage for s in self.run.plan.upstream(head)})
+        return found
+
+    # One unit of work.
+
+    def step(self) -> Status:
+        """Does one thing: resumes what was parked, serves an inbox, or reads a block."""
+        if self.done:
+            return Status.DONE
+        self._inject_barrier()
+        closed: set[int] = set()
+        for stage, stack in enumerate(self._stacks):
+            ready = self._ready[stage]
+            if stack and ready is not None and not ready():
+                closed |= self._upstream[stage]
+        for stage in range(self._stages - 1, -1, -1):
+            if stage in closed:
+                continue
+            if self._stacks[stage]:
+                self._drive(stage)
+                return Status.WORKED
+            if self._serve(stage):
+                return Status.WORKED
+        if closed:
+            return Status.WAITING
+        return self._feed()
+
+    def _serve(self, stage: int) -> bool:
+        """Takes one element from the stage's inbox, in turn from its channels; says whether there was one."""
+        head = self._heads[stage]
+        if head is None:
+            return False
+        receiver = self._receivers[head]
+        incoming = self.run.incoming[head]
+        count = len(incoming)
+        for offset in range(count):
+            number = (self._turn[stage] + offset) % count
+            if receiver.held_back(number):
+                continue
+            taken = self.run.channels[head, number, self.index].take()
+            if taken is None:
+                continue
+            element, room = taken
+            sender = incoming[number].sender
+            if room and sender is not None:
+                self.run.wake(sender)
+            self._turn[stage] = number + 1
+            self._push(head, receiver.receive(number, element))
+            self._drive(stage)
+            return True
+        return False
+
+    def _feed(self) -> Status:
+        """Nothing is parked and all inboxes are empty: progress of the sources, then a block."""
+        if self._announce():
+            return Status.WORKED
+        for step, clock in self.run.clocks.items():
+            if clock.watermark() > self._receivers[step].forwarded:
+                self._start(step, iter([Watermark(clock.watermark())]))
+                return Status.WORKED
+        claim = self.run.pool.claim(self.index)
+        if claim is not None:
+            self._start(claim.run.step, self._decode(claim))
+            return Status.WORKED
+        stopped = self.run.pool.stopped
+        for step in self.steps:
+            if step.is_source and not self._receivers[step.index].ended:
+                if self.run.pool.exhausted(step.index) or (stopped and self.run.flush):
+                    self._receivers[step.index].ended = True
+                    self._start(step.index, iter([End()]))
+                    return Status.WORKED
+        if all(receiver.ended for receiver in self._receivers):
+            self.done = True
+            return Status.DONE
+        return Status.WAITING
+
+    def _start(self, step: int, outputs: Iterator[object]) -> None:
+        self._push(step, outputs)
+        self._drive(self.steps[step].stage)
+
+    def _decode(self, claim: Claim) -> Iterator[Element]:
+        """The batches of a block, then its end."""
+        run, rows, limit = claim.run, 0, self.run.options.batch_rows
+        for decoded in claim.reader.decode(claim.block):
+            total = decoded.num_rows
+            for offset in range(0, total, limit):
+                part = decoded if total <= limit else decoded.slice(offset, limit)
+                line, first = claim.block.first_line, claim.block.first_row
+                yield Batch(
+                    part,
+                    origin=Origin(
+                        run.index,
+                        claim.number,
+                        run.split.name,
+                        None if first is None else first + rows,
+                        None if line is None else line + rows,
+                    ),
+                )
+                rows += part.num_rows
+        self.run.pool.done(claim)
+        yield self._receivers[run.step].block_end(run.index, claim.number, rows)
+
+    # Barriers, idle and entering splits.
+
+    def _inject_barrier(self) -> None:
+        """Puts a barrier behind everything read so far, parked or not."""
+        checkpoint = self.run.barrier
+        if checkpoint is None or checkpoint.number == self._injected:
+            return
+        self._injected = checkpoint.number
+        self._states[checkpoint.number] = {}
+        stack = self._stacks[0]
+        for step in self.steps:
+            if step.is_source and not self._receivers[step.index].ended:
+                self._states[checkpoint.number][step.index] = {}
+                stack.insert(0, Frame(step.index, iter([Barrier(checkpoint.number)])))
+        self.run.barrier_injected(self.index, checkpoint.number)
+        self._report_barrier(checkpoint.number)
+
+    def barrier_at(self, step: int, number: int) -> None:
+        """Step `step` of this worker has met the barrier on all inputs: its state belongs to the checkpoint."""
+        self._states[number][step] = self.operators[step].snapshot()
+        self._report_barrier(number)
+
+    def _report_barrier(self, number: int) -> None:
+        states = self._states.get(number)
+        if states is not None and all(r.ended or s in states for s, r in enumerate(self._receivers)):
+            del self._states[number]
+            self.run.barrier_passed(self.index, number, states)
+
+    def step_ended(self) -> None:
+        """An ended step counts for a barrier that is under way."""
+        for number in list(self._states):
+            self._report_barrier(number)
+
+    def _announce(self) -> bool:
+        run = self.run
+        for step, clock in run.clocks.items():
+            if step not in self._idle_sent and self._silent(step):
+                self._idle_sent.add(step)
+                self._start(step, iter([Idle()]))
+                return True
+            if step in self._idle_sent and clock.any_live():
+                self._idle_sent.discard(step)
+        if not run.pool.entering and run.entry is None:
+            return False
+        entry = run.announce()
+        if entry is None or entry.number == self._entry_sent:
+            return False
+        self._entry_sent = entry.number
+        self._idle_sent.discard(entry.clock_step)
+        receiver = self._receivers[entry.clock_step]
+        self._start(entry.clock_step, receiver.announce(Active(entry.number, MIN_TIME)))
+        return True
+
+    def _silent(self, step: int) -> bool:
+        """Whether all splits below the clock are idle, though some have not ended."""
+        clock = self.run.clocks[step]
+        entry = self.run.entry
+        return clock.all_idle() and (entry is None or entry.clock_step != step)
+
+    # The stack.
+
+    def _push(self, step: int, outputs: Iterator[object]) -> None:
+        self._stacks[self.steps[step].stage].append(Frame(step, outputs))
+
+    def _drive(self, stage: int) -> None:
+        """Runs the stage's stack until it is empty or must be parked."""
+        stack = self._stacks[stage]
+        self._ready[stage] = None
+        while stack:
+            frame = stack[-1]
+            if frame.parts:
+                if not self._deliver(stage, frame):
+                    return
+                continue
+            try:
+                output = next(frame.outputs, None)
+            except StreamlibError as error:
+                step = self.steps[frame.step]
+                raise error.in_step(step.name, step.node.at) from error.__cause__
+            except Exception as error:
+                step = self.steps[frame.step]
+                error.add_note(f"streamlib: in step {step.name} ({step.node.at})")
+                raise
+            if output is None:
+                stack.pop()
+            elif isinstance(output, Wait):
+                if not output.ready():
+                    self._ready[stage] = output.ready
+                    return
+            else:
+                self._address(frame, output)
+
+    def _address(self, frame: Frame, output: object) -> None:
+        """Lists who gets what a step yielded; the first receiver is last in the list."""
+        step = self.steps[frame.step]
+        tag = None
+        if isinstance(output, Tagged):
+            tag, output = output.tag, output.batch
+        if isinstance(output, Batch):
+            if len(output) == 0:
+                return
+            self.rows_out[frame.step] += len(output) if tag is None else 0
+            for edge in reversed(step.edges):
+                if edge.tag != tag:
+                    continue
+                if edge.keys is not None:
+                    parts = self._partitioners[frame.step, edge].parts(output)
+                    frame.parts.extend((edge, worker, part) for worker, part in reversed(parts))
+                else:
+                    frame.parts.append((edge, self.index, output))
+            return
+        for edge in reversed(step.edges):
+            if edge.keys is not None:
+                frame.parts.extend((edge, worker, output) for worker in range(self.run.plan.workers))  # type: ignore[misc]
+            else:
+                frame.parts.append((edge, self.index, output))  # type: ignore[arg-type]
+
+    def _deliver(self, stage: int, frame: Frame) -> bool:
+        """Delivers the next part; False when its channel does not admit it and the stack was parked."""
+        edge, worker, element = frame.parts[-1]
+        number = self._input_of[frame.step, edge.target, edge.side, edge.tag, self.index if edge.keys is not None else None]
+        if not edge.channel:
+            frame.parts.pop()
+            self._push(edge.target, self._receivers[edge.target].receive(number, element))
+            return True
+        channel: Channel = self.run.channels[edge.target, number, worker]
+        if isinstance(element, Batch):
+            if not channel.offer(element):
+                self._ready[stage] = channel.admits
+                return False
+        else:
+            channel.send(element)
+        frame.parts.pop()
+        if worker != self.index:
+            self.run.wake(worker)
+        return True
+
+    def close(self) -> None:
+        """Closes the operators; called once, also after an error."""
+        for operator in self.operators:
+            operator.close()

@@ -1,0 +1,23 @@
+"""State of the steps: per pane, bounded by the windows that are open.
+
+A *pane* is one fixed window's state: its own key index, records, key columns and byte arena, freed
+whole when the window closes. Panes are identified by the window's start::
+
+    plan = AccumulatorPlan([(Count(), None, None), (Sum(), 0, pa.float64())])
+    store = PaneStore([pa.field("symbol", pa.string())], plan)
+    store.add(keys, starts=Tumbling(size, offset), inputs=[price], time=times)
+    for start in store.starts():
+        if start + size <= watermark:
+            closed = store.pop(start)         # closed.keys: RecordBatch, closed.results: list of arrays
+
+* `PaneStore`: add rows, merge partial results, pop panes, snapshot and restore.
+* `Tumbling`: windows whose starts the kernel computes itself.
+
+Modules: `panes` (the store), `pane` (one pane's memory and growth), `directory` (window start to
+pane, as the kernels read it), `fused` (the generated loop of a plan), `probe` (the loop that finds
+records), `layout` (what lies where in the blocks that Python and kernels share).
+"""
+
+from streamlib.state.panes import Closed, PaneStore, Tumbling
+
+__all__ = ["Closed", "PaneStore", "Tumbling"]

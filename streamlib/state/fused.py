@@ -1,0 +1,217 @@
+"""The loop of a plan, generated: key words, window starts, records and all accumulators in one call.
+
+A fused kernel costs one entry without the GIL per batch, and reads each record once. It is made of
+the same small functions that tests run one by one: the generated text only calls them, with indices
+and conditions as constants. It works in chunks, and in each in three tight loops over rows:
+window starts and key words, records, accumulators.
+
+What a batch does not need is left out of its kernel (nulls in an input or in the key). A store
+never goes back to a smaller kernel, so it uses few of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from streamlib.aggregates.accumulators import Style
+from streamlib.aggregates.plan import AccumulatorPlan, Placed
+from streamlib.kernels._jit import Kernel, generated
+from streamlib.kernels.keys import KeyKind
+from streamlib.state import layout
+
+SIGNATURE = "int64(int64, int64, int64[::1])"
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """What one kernel of a plan can work on.
+
+    Attributes:
+        key_kind: how keys become words.
+        key_nulls: EXACT keys may be null.
+        nullable: for each input, whether it may be null.
+    """
+
+    key_kind: KeyKind
+    key_nulls: bool
+    nullable: tuple[bool, ...]
+
+
+def key_words(kind: KeyKind) -> int:
+    """Words at the beginning of a record that belong to the key."""
+    return 2 if kind is KeyKind.BYTES else 1
+
+
+def add_kernel(plan: AccumulatorPlan, variant: Variant) -> Kernel[..., int]:
+    """The kernel ``add_rows(first_row, rows, call) -> row`` that adds rows; see `_frame`."""
+    return _frame("add_rows", plan, variant, _add_body(plan, variant))
+
+
+def merge_kernel(plan: AccumulatorPlan, kind: KeyKind, key_nulls: bool) -> Kernel[..., int]:
+    """The kernel ``merge_rows(first_row, rows, call) -> row`` that merges states of other stores."""
+    variant = Variant(kind, key_nulls, ())
+    return _frame("merge_rows", plan, variant, _merge_body(plan, variant))
+
+
+def _frame(name: str, plan: AccumulatorPlan, variant: Variant, body: _Body) -> Kernel[..., int]:
+    """A kernel that serves rows [first_row, rows) and returns the row it stopped at.
+
+    It stops before the end where Python has to open or enlarge a pane, and is called again from there.
+    """
+    kind = variant.key_kind
+    head = key_words(kind)
+    text = _Text()
+    text.imports.update(body.imports)
+    text.use("streamlib.kernels.memory", "load_f64", "load_i64", "load_u64", "store_i64")
+    text.use("streamlib.kernels.windows", "write_starts")
+    text.use("streamlib.state.probe", "find_records")
+    is_bytes = kind is KeyKind.BYTES
+    if is_bytes:
+        text.use("streamlib.kernels.keys", "write_bytes_words")
+    if body.reads_validity:
+        text.use("streamlib.kernels.columns", "is_valid")
+    c = "call[{}]".format
+    text.add(
+        f"def {name}(first_row, rows, call):",
+        f"    starts = {c(layout.CALL_SCRATCH)}",
+        f"    words = starts + {8 * layout.CHUNK}",
+        f"    found = words + {8 * layout.CHUNK}",
+        f"    given_starts = {c(layout.CALL_STARTS)}",
+        f"    times = {c(layout.CALL_TIME)}",
+        *("    " + line for line in body.before),
+        "    row = first_row",
+        "    while row < rows:",
+        f"        count = min(rows - row, {layout.CHUNK})",
+        "        if given_starts == 0:",
+        f"            write_starts(times + 8 * row, count, {c(layout.CALL_SIZE)}, {c(layout.CALL_OFFSET)}, starts)",
+        "        else:",
+        "            starts = given_starts + 8 * row",
+    )
+    key_row = "row" if kind is not KeyKind.NONE else "0"
+    if is_bytes:
+        text.add(
+            f"        write_bytes_words({c(layout.CALL_KEY_OFFSETS)} + 4 * row, {c(layout.CALL_KEY_DATA)}, "
+            f"{c(layout.CALL_KEY_END)}, {c(layout.CALL_KEY_VALIDITY)}, {c(layout.CALL_KEY_BIT)} + row, count, words)"
+        )
+    elif kind is KeyKind.EXACT:
+        text.add(f"        words = {c(layout.CALL_KEY_VALUES)} + 8 * row")
+    else:
+        text.add(f"        words = {c(layout.CALL_KEY_VALUES)}")
+    text.add(
+        "        served = find_records(",
+        "            count, starts, words,",
+        f"            {is_bytes}, {c(layout.CALL_KEY_OFFSETS)} + 4 * row, {c(layout.CALL_KEY_DATA)},",
+        f"            {variant.key_nulls}, {c(layout.CALL_KEY_VALIDITY)}, {c(layout.CALL_KEY_BIT)} + {key_row},",
+        f"            {c(layout.CALL_DIRECTORY)}, {c(layout.CALL_DIRECTORY_MASK)}, {c(layout.CALL_TEMPLATE)},",
+        f"            {head + len(plan.words)}, {head}, {c(layout.CALL_NOTES)}, row, {c(layout.CALL_REPORT)}, found,",
+        "        )",
+        "        for i in range(served):",
+        "            record = load_i64(found, i)",
+        "            at = row + i",
+        *("            " + line for line in body.each),
+        "        row += served",
+        "        if served < count:",
+        "            break",
+        "    return row",
+    )
+    return generated(name, text.source(), SIGNATURE, "streamlib.state.fused")
+
+
+@dataclass(slots=True)
+class _Body:
+    """The part of a kernel that belongs to its plan: lines before all rows, and for each row."""
+
+    imports: dict[str, str]
+    before: list[str]
+    each: list[str]
+    reads_validity: bool
+
+
+def _add_body(plan: AccumulatorPlan, variant: Variant) -> _Body:
+    text = _Text()
+    before, each = [], []
+    head = key_words(variant.key_kind)
+    for index in range(len(plan.input_types)):
+        at = layout.CALL_INPUTS + layout.INPUT_WORDS * index
+        before.append(f"values{index} = call[{at}]")
+        if variant.nullable[index]:
+            before.append(f"validity{index} = call[{at + 1}]")
+            before.append(f"bit{index} = call[{at + 2}]")
+    if plan.ordered:
+        before.append(f"orders = call[{layout.CALL_ORDER}]")
+        before.append(f"subs = call[{layout.CALL_SUB}]")
+        before.append(f"sub_step = call[{layout.CALL_SUB_STEP}]")
+        each.append("place = load_i64(times, at), load_i64(orders, at), load_i64(subs, at * sub_step)")
+    else:
+        each.append("place = (load_i64(times, at),)")
+    loads: dict[tuple[int, str], str] = {}
+    for place in plan.placed:
+        lane = "int64" if place.accumulator.style is Style.EDGE else place.accumulator.lane
+        if place.accumulator.style is not Style.NULL:
+            loads[place.input, lane] = f"{lane[0]}{place.input}"
+    load = {"int64": "load_i64", "uint64": "load_u64", "float64": "load_f64"}
+    each += [f"{name} = {load[lane]}(values{index}, at)" for (index, lane), name in loads.items()]
+    for index, nullable in enumerate(variant.nullable):
+        if nullable:
+            each.append(f"valid{index} = validity{index} == 0 or is_valid(validity{index}, bit{index} + at)")
+    each.append(f"store_i64(record, {head}, load_i64(record, {head}) + 1)")
+    arguments = "place[0], place[1], place[2]" if plan.ordered else "place[0]"
+    for place in plan.placed:
+        each += _add_lines(text, place, head + place.word, variant.nullable[place.input], arguments)
+    return _Body(text.imports, before, each, any(variant.nullable))
+
+
+def _add_lines(text: _Text, place: Placed, word: int, nullable: bool, position: str) -> list[str]:
+    accumulator, index = place.accumulator, place.input
+    if accumulator.style is Style.NULL:
+        if not nullable:
+            return []
+        return [f"if not valid{index}:", f"    {text.function(accumulator.add)}(record, {word})"]
+    if accumulator.style is Style.EDGE:
+        if nullable:
+            assert accumulator.add_nullable is not None
+            name = text.function(accumulator.add_nullable)
+            return [f"{name}(record, {word}, {position}, i{index}, not valid{index})"]
+        return [f"{text.function(accumulator.add)}(record, {word}, {position}, i{index})"]
+    call = f"{text.function(accumulator.add)}(record, {word}, {accumulator.lane[0]}{index})"
+    return [f"if valid{index}:", f"    {call}"] if nullable else [call]
+
+
+def _merge_body(plan: AccumulatorPlan, variant: Variant) -> _Body:
+    text = _Text()
+    head = key_words(variant.key_kind)
+    # The source has no key words: it is addressed as if it had, so that both sides share an index.
+    before = [f"source = call[{layout.CALL_SOURCE}] - {8 * head}"]
+    each = [
+        f"other = source + {8 * len(plan.words)} * at",
+        f"store_i64(record, {head}, load_i64(record, {head}) + load_i64(other, {head}))",
+    ]
+    for place in plan.placed:
+        each.append(f"{text.function(place.accumulator.merge)}(record, other, {head + place.word})")
+    return _Body(text.imports, before, each, False)
+
+
+class _Text:
+    """Lines of a module and the functions it imports."""
+
+    def __init__(self) -> None:
+        self.imports: dict[str, str] = {}
+        self.lines: list[str] = []
+
+    def add(self, *lines: str) -> None:
+        self.lines += lines
+
+    def use(self, module: str, *names: str) -> None:
+        for name in names:
+            self.imports[name] = module
+
+    def function(self, function: Callable[..., Any]) -> str:
+        """The name by which the module calls `function`."""
+        self.use(function.__module__, function.__name__)
+        return function.__name__
+
+    def source(self) -> str:
+        imports = sorted(f"from {module} import {name}" for name, module in self.imports.items())
+        return "\n".join(['"""Generated by streamlib.state.fused."""', "", *imports, "", "", *self.lines, ""])

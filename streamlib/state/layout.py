@@ -1,0 +1,64 @@
+"""What lies where in the int64 blocks that Python and the kernels share: indices of 8-byte words.
+
+Plain constants, so that a kernel and the Python around it name the same thing.
+"""
+
+from __future__ import annotations
+
+# A pane's descriptor in the directory: two cache lines, the first holds what every row reads.
+PANE_WORDS = 16
+PANE_START = 0
+PANE_TABLE = 1  # address; 0: free place, -1: a pane was here
+PANE_MASK = 2
+PANE_RECORDS = 3
+PANE_COUNT = 4
+PANE_LIMIT = 5  # records and table have room for so many slots
+PANE_NULL_SLOT = 6  # slot of the null key + 1 (EXACT keys), 0: none yet
+PANE_NUMBER = 7  # which pane, in notes
+PANE_ARENA = 8
+PANE_ARENA_USED = 9
+PANE_ARENA_SIZE = 10
+
+# A record: the key's word, where its bytes lie in the arena (BYTES keys), then the plan's state words.
+RECORD_KEY = 0
+RECORD_BYTES = 1
+
+# An entry of a pane's table: the upper half of the hash, and slot + 1; 0 is free.
+
+# The call block: what one call of a fused kernel works on.
+CALL_TIME = 0
+CALL_ORDER = 1
+CALL_SUB = 2
+CALL_SUB_STEP = 3  # 1, or 0 where all rows have the same `sub`
+CALL_STARTS = 4  # 0: tumbling by size and offset
+CALL_SIZE = 5
+CALL_OFFSET = 6
+CALL_KEY_VALUES = 7
+CALL_KEY_OFFSETS = 8
+CALL_KEY_DATA = 9
+CALL_KEY_END = 10
+CALL_KEY_VALIDITY = 11
+CALL_KEY_BIT = 12
+CALL_DIRECTORY = 13
+CALL_DIRECTORY_MASK = 14
+CALL_TEMPLATE = 15
+CALL_SCRATCH = 16  # three arrays of CHUNK words: starts, key words, record addresses
+CALL_NOTES = 17  # pairs (pane number, row) of new slots
+CALL_REPORT = 18
+CALL_SOURCE = 19  # merge: address of the state words of row 0
+CALL_INPUTS = 20  # for each input: values, validity, bit
+INPUT_WORDS = 3
+
+# The report of a call that stopped before its last row.
+REPORT_WORDS = 4
+REPORT_REASON = 0
+REPORT_START = 1  # the pane
+REPORT_NOTES = 2  # new slots noted so far
+REPORT_NEED = 3  # bytes the arena lacks room for
+
+NO_PANE = 1
+PANE_FULL = 2
+ARENA_FULL = 3
+
+CHUNK = 1024
+"""Rows per turn of the fused loop: its scratch arrays stay in the first-level cache."""

@@ -1,0 +1,130 @@
+"""One pane's memory: table, records, arena and key columns; and how it grows."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from streamlib.state.layout import (
+    PANE_ARENA,
+    PANE_ARENA_SIZE,
+    PANE_ARENA_USED,
+    PANE_COUNT,
+    PANE_LIMIT,
+    PANE_MASK,
+    PANE_NUMBER,
+    PANE_RECORDS,
+    PANE_START,
+    PANE_TABLE,
+    PANE_WORDS,
+)
+from streamlib.state.probe import move_entries
+
+Int64s = npt.NDArray[np.int64]
+
+_PLACES_MIN = 64
+_LOAD = 0.6
+_LOAD_SMALL = 0.25
+_PLACES_SMALL = 2**16  # half a megabyte: a table up to here fits into the second-level cache
+_SLOTS_MAX = 2**31
+_ARENA_MIN = 4096
+
+
+def address(array: npt.NDArray[np.generic]) -> int:
+    """The address of an array's first item."""
+    place: int = array.__array_interface__["data"][0]
+    return place
+
+
+def table_room(places: int) -> int:
+    """How many slots a table of `places` takes.
+
+    A small table is kept sparse: a search that goes on past the first place is a mispredicted branch,
+    which costs more than the cache the empty places take. A large one misses the cache anyway.
+    """
+    return int(places * (_LOAD_SMALL if places <= _PLACES_SMALL else _LOAD))
+
+
+def table_places(slots: int) -> int:
+    """The size of a table for that many slots, a power of two."""
+    places = _PLACES_MIN
+    while table_room(places) < slots:
+        places *= 2
+    return places
+
+
+class Pane:
+    """The state of one window.
+
+    Args:
+        start: the window's start, ns.
+        number: what the notes of new slots call it.
+        slots: how many keys to expect.
+        record_words: 8-byte words of a record.
+        has_arena: keys may need bytes beside the record.
+
+    Attributes:
+        descriptor: its words in the directory, which the kernels read and write; shape (PANE_WORDS,).
+        keys: the key columns of its slots, in slot order.
+    """
+
+    def __init__(self, start: int, number: int, slots: int, record_words: int, has_arena: bool) -> None:
+        self.start = start
+        self.number = number
+        self.keys: list[pa.RecordBatch] = []
+        places = table_places(slots)
+        self._table = np.zeros(places, dtype=np.uint64)
+        self._records = np.empty((table_room(places), record_words), dtype=np.int64)
+        self._arena = np.empty(_ARENA_MIN if has_arena else 0, dtype=np.uint8)
+        self.descriptor = np.zeros(PANE_WORDS, dtype=np.int64)
+        self.descriptor[PANE_START] = start
+        self.descriptor[PANE_NUMBER] = number
+        self._describe()
+
+    @property
+    def count(self) -> int:
+        """The number of slots in use."""
+        return int(self.descriptor[PANE_COUNT])
+
+    @property
+    def records(self) -> Int64s:
+        """The records in slot order; shape (count, record words)."""
+        return self._records[: self.count]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes reserved, with the key columns."""
+        keys = sum(chunk.nbytes for chunk in self.keys)
+        return int(self._table.nbytes + self._records.nbytes + self._arena.nbytes + keys)
+
+    def grow(self) -> None:
+        """Makes room for at least twice as many slots."""
+        old = self._table
+        places = len(old) * (4 if len(old) < 4096 else 2)
+        if table_room(places) > _SLOTS_MAX:
+            raise MemoryError("a window has more than 2**31 keys")
+        self._table = np.zeros(places, dtype=np.uint64)
+        move_entries(address(old), len(old), address(self._table), places - 1)
+        count = self.count
+        records = np.empty((table_room(places), self._records.shape[1]), dtype=np.int64)
+        records[:count] = self._records[:count]
+        self._records = records
+        self._describe()
+
+    def grow_arena(self, need: int) -> None:
+        """Makes room for at least `need` more bytes of keys."""
+        used = int(self.descriptor[PANE_ARENA_USED])
+        arena = np.empty(max(2 * len(self._arena), used + need), dtype=np.uint8)
+        arena[:used] = self._arena[:used]
+        self._arena = arena
+        self._describe()
+
+    def _describe(self) -> None:
+        words = self.descriptor
+        words[PANE_TABLE] = address(self._table)
+        words[PANE_MASK] = len(self._table) - 1
+        words[PANE_RECORDS] = address(self._records)
+        words[PANE_LIMIT] = len(self._records)
+        words[PANE_ARENA] = address(self._arena)
+        words[PANE_ARENA_SIZE] = len(self._arena)

@@ -1,0 +1,367 @@
+"""The pane store: rows and partial results in, closed windows out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from sortedcontainers import SortedDict
+
+from streamlib.aggregates.plan import AccumulatorPlan
+from streamlib.kernels._jit import Kernel
+from streamlib.kernels.columns import values_of, word_column
+from streamlib.kernels.keys import EncodedKeys, KeyEncoder, KeyKind
+from streamlib.state import layout
+from streamlib.state.directory import Directory
+from streamlib.state.fused import Variant, add_kernel, key_words, merge_kernel
+from streamlib.state.pane import Pane, address
+
+Int64s = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Tumbling:
+    """Windows [offset + k * size, offset + (k + 1) * size); all in ns. The kernel computes their starts."""
+
+    size: int
+    offset: int = 0
+
+    def __post_init__(self) -> None:
+        assert self.size > 0, "a window has a size"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Closed:
+    """A window's final state.
+
+    Attributes:
+        start: the window's start, ns.
+        keys: the key columns, a row per key, in the order the keys were first met.
+        state: the plan's state words; shape (keys, words), int64 bits.
+        plan: what they mean.
+    """
+
+    start: int
+    keys: pa.RecordBatch
+    state: Int64s
+    plan: AccumulatorPlan
+
+    def results(self) -> list[pa.Array]:
+        """The aggregates' results, in their order, a row per key.
+
+        Raises:
+            DataError: an integer sum that does not fit its type.
+        """
+        return self.plan.finish(self.state)
+
+
+class PaneStore:
+    """Aggregates per key and fixed window.
+
+    Memory is that of the open panes: a record of `8 * (words + 1 or 2)` bytes per key and pane, 13 to 27
+    bytes of table, the key's own columns, and its bytes once more where longer than 7.
+
+    Args:
+        key_fields: the key columns; none for windows over all rows.
+        plan: what to aggregate.
+    """
+
+    def __init__(self, key_fields: Sequence[pa.Field], plan: AccumulatorPlan) -> None:
+        self.key_schema = pa.schema(list(key_fields))
+        self.plan = plan
+        self._encoder = KeyEncoder(self.key_schema.types)
+        self._kind = self._encoder.kind
+        self._head = key_words(self._kind)
+        self._panes: Any = SortedDict()
+        self._by_number: dict[int, Pane] = {}
+        self._next_number = 0
+        self._directory = Directory()
+        self._slots_expected = 0
+        inputs = len(plan.input_types)
+        self._nullable = [False] * inputs
+        self._key_nulls = False
+        self._kernels: dict[Any, Kernel[..., int]] = {}
+        self._call = np.zeros(layout.CALL_INPUTS + layout.INPUT_WORDS * inputs, dtype=np.int64)
+        self._report = np.zeros(layout.REPORT_WORDS, dtype=np.int64)
+        self._notes = np.empty((0, 2), dtype=np.int64)
+        self._scratch = np.empty((3, layout.CHUNK), dtype=np.int64)
+        self._zeros = np.zeros(layout.CHUNK, dtype=np.int64)
+        self._template = np.concatenate([np.zeros(self._head, dtype=np.int64), plan.initial])
+        self._call[layout.CALL_SCRATCH] = address(self._scratch)
+        self._call[layout.CALL_REPORT] = address(self._report)
+        self._call[layout.CALL_TEMPLATE] = address(self._template)
+        if self._kind is KeyKind.NONE:
+            self._call[layout.CALL_KEY_VALUES] = address(self._zeros)
+
+    def starts(self) -> Sequence[int]:
+        """The starts of the open panes, ascending, ns."""
+        result: Sequence[int] = self._panes.keys()
+        return result
+
+    def __len__(self) -> int:
+        return len(self._panes)
+
+    @property
+    def rows(self) -> int:
+        """Records: keys summed over the open panes."""
+        return sum(pane.count for pane in self._panes.values())
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes reserved by the open panes."""
+        return sum(pane.nbytes for pane in self._panes.values())
+
+    def add(
+        self,
+        keys: pa.RecordBatch,
+        starts: Int64s | Tumbling,
+        inputs: Sequence[pa.Array],
+        time: Int64s,
+        order: Int64s | None = None,
+        sub: Int64s | None = None,
+    ) -> None:
+        """Adds the rows of a batch; opens panes as needed. One call without the GIL, as a rule.
+
+        Args:
+            keys: the key columns, by `key_fields`.
+            starts: the window start of each row, ns, or a rule for them.
+            inputs: the plan's inputs.
+            time: event times, ns.
+            order, sub: what decides ties in time; `order` is needed where the plan is ordered.
+        """
+        rows = len(time)
+        assert keys.num_rows == rows and len(inputs) == len(self._nullable), "one row, one input each"
+        call = self._call
+        time = np.ascontiguousarray(time)
+        kept: list[Any] = [time]
+        call[layout.CALL_TIME] = address(time)
+        if self.plan.ordered:
+            assert order is not None, "the plan is ordered"
+            order = np.ascontiguousarray(order)
+            sub = self._zeros if sub is None else np.ascontiguousarray(sub)
+            kept += [order, sub]
+            call[layout.CALL_ORDER] = address(order)
+            call[layout.CALL_SUB] = address(sub)
+            call[layout.CALL_SUB_STEP] = 0 if sub is self._zeros else 1
+        if isinstance(starts, Tumbling):
+            call[layout.CALL_STARTS] = 0
+            call[layout.CALL_SIZE] = starts.size
+            call[layout.CALL_OFFSET] = starts.offset % starts.size
+        else:
+            starts = np.ascontiguousarray(starts)
+            kept.append(starts)
+            call[layout.CALL_STARTS] = address(starts)
+        for index, column in enumerate(inputs):
+            words = word_column(column)
+            kept.append(words)
+            at = layout.CALL_INPUTS + layout.INPUT_WORDS * index
+            call[at] = words.values
+            call[at + 1] = words.validity
+            call[at + 2] = words.bit
+            if words.validity:
+                self._nullable[index] = True
+        encoded = self._set_keys(keys)
+        variant = (self._key_nulls, *self._nullable)
+        kernel = self._kernels.get(variant)
+        if kernel is None:
+            kernel = add_kernel(self.plan, Variant(self._kind, self._key_nulls, tuple(self._nullable)))
+            self._kernels[variant] = kernel
+        self._run(kernel, keys, rows)
+        del kept, encoded
+
+    def merge(self, partial: pa.RecordBatch) -> None:
+        """Adds the states of `partials` of another store with the same keys and plan."""
+        columns = len(self.key_schema)
+        starts = values_of(partial.column(columns))
+        state = partial.column(columns + 1)
+        assert state.type == self._state_type, "partial results of another plan"
+        self._merge(_keys_of(partial, self.key_schema), starts, state.buffers()[1].address + state.offset * 8 * len(self.plan.words))
+
+    def _merge(self, keys: pa.RecordBatch, starts: Int64s, source: int) -> None:
+        if keys.num_rows == 0:
+            return
+        call = self._call
+        starts = np.ascontiguousarray(starts)
+        call[layout.CALL_STARTS] = address(starts)
+        call[layout.CALL_SOURCE] = source
+        encoded = self._set_keys(keys)
+        kernel = self._kernels.get(self._key_nulls)
+        if kernel is None:
+            kernel = merge_kernel(self.plan, self._kind, self._key_nulls)
+            self._kernels[self._key_nulls] = kernel
+        self._run(kernel, keys, len(starts))
+        # A state that came in may hold a null as the first or last value: from now on it can be replaced.
+        self._nullable = [True] * len(self._nullable)
+        del encoded
+
+    def partials(self, start: int) -> pa.RecordBatch:
+        """Takes a pane out as rows that another store can `merge`.
+
+        Returns:
+            The key columns, ``window_start`` (int64, ns) and ``state`` (fixed-size binary).
+        """
+        closed = self.pop(start)
+        state = np.ascontiguousarray(closed.state)
+        rows = len(state)
+        column = pa.Array.from_buffers(self._state_type, rows, [None, pa.py_buffer(state)])
+        starts = pa.array(np.full(rows, start, dtype=np.int64))
+        schema = self.key_schema.append(pa.field("window_start", pa.int64()))
+        schema = schema.append(pa.field("state", self._state_type))
+        return pa.RecordBatch.from_arrays([*closed.keys.columns, starts, column], schema=schema)
+
+    def pop(self, start: int) -> Closed:
+        """Takes out the pane that starts at `start`; its memory is free once the result is.
+
+        Raises:
+            KeyError: there is no such pane.
+        """
+        pane: Pane = self._panes.pop(start)
+        del self._by_number[pane.number]
+        self._directory.remove(pane)
+        self._slots_expected = pane.count
+        return self._closed(pane)
+
+    def close(self, before: int) -> Iterator[Closed]:
+        """Takes out, in order, all panes that start before `before`, ns."""
+        while self._panes and self._panes.keys()[0] < before:
+            yield self.pop(self._panes.keys()[0])
+
+    def snapshot(self) -> pa.Table:
+        """All panes as open data: key columns, ``window_start`` and the named state words."""
+        batches = []
+        schema = self._snapshot_schema
+        for pane in self._panes.values():
+            closed = self._closed(pane)
+            rows = len(closed.state)
+            starts = pa.array(np.full(rows, pane.start, dtype=np.int64)).view(schema.field("window_start").type)
+            words = [
+                pa.array(np.ascontiguousarray(closed.state[:, index]).view(word.type))
+                for index, word in enumerate(self.plan.words)
+            ]
+            batches.append(pa.RecordBatch.from_arrays([*closed.keys.columns, starts, *words], schema=schema))
+        return pa.Table.from_batches(batches, schema)
+
+    def restore(self, table: pa.Table) -> None:
+        """Takes in rows of snapshots; rows of the same key and window are merged."""
+        assert table.schema.equals(self._snapshot_schema), "a snapshot of another plan"
+        columns = len(self.key_schema)
+        for batch in table.to_batches():
+            state = np.empty((batch.num_rows, len(self.plan.words)), dtype=np.int64)
+            for index in range(len(self.plan.words)):
+                state[:, index] = values_of(batch.column(columns + 1 + index)).view(np.int64)
+            starts = values_of(batch.column(columns))
+            self._merge(_keys_of(batch, self.key_schema), starts, address(state))
+
+    @property
+    def _state_type(self) -> pa.DataType:
+        return pa.binary(8 * len(self.plan.words))
+
+    @property
+    def _snapshot_schema(self) -> pa.Schema:
+        words = [pa.field(word.name, pa.type_for_alias(word.type)) for word in self.plan.words]
+        return pa.schema([*self.key_schema, pa.field("window_start", pa.timestamp("ns", "UTC")), *words])
+
+    def _set_keys(self, keys: pa.RecordBatch) -> EncodedKeys:
+        """Puts the keys' addresses into the call block; the result owns the memory."""
+        encoded = self._encoder.encode(keys.columns, keys.num_rows)
+        call = self._call
+        if self._kind is not KeyKind.NONE:
+            call[layout.CALL_KEY_VALUES] = encoded.values
+            call[layout.CALL_KEY_OFFSETS] = encoded.offsets
+            call[layout.CALL_KEY_DATA] = encoded.data
+            call[layout.CALL_KEY_END] = encoded.end
+            call[layout.CALL_KEY_VALIDITY] = encoded.validity
+            call[layout.CALL_KEY_BIT] = encoded.bit
+            if encoded.validity and self._kind is KeyKind.EXACT:
+                self._key_nulls = True
+        return encoded
+
+    def _run(self, kernel: Kernel[..., int], keys: pa.RecordBatch, rows: int) -> None:
+        """Calls the kernel until all rows are served, making room in between; then notes the new keys."""
+        if len(self._notes) < rows:
+            self._notes = np.empty((max(rows, 2 * len(self._notes)), 2), dtype=np.int64)
+            self._call[layout.CALL_NOTES] = address(self._notes)
+        report = self._report
+        report[layout.REPORT_NOTES] = 0
+        row = 0
+        while True:
+            self._call[layout.CALL_DIRECTORY] = self._directory.address
+            self._call[layout.CALL_DIRECTORY_MASK] = self._directory.mask
+            row = kernel(row, rows, self._call)
+            if row == rows:
+                break
+            self._make_room()
+        noted = int(report[layout.REPORT_NOTES])
+        if noted:
+            self._keep_keys(keys, self._notes[:noted])
+
+    def _make_room(self) -> None:
+        reason, start = int(self._report[layout.REPORT_REASON]), int(self._report[layout.REPORT_START])
+        if reason == layout.NO_PANE:
+            pane = Pane(
+                start,
+                self._next_number,
+                self._slots_expected,
+                self._head + len(self.plan.words),
+                self._kind is KeyKind.BYTES,
+            )
+            self._next_number += 1
+            self._directory.add(pane, self._panes.values())
+            self._panes[start] = pane
+            self._by_number[pane.number] = pane
+        elif reason == layout.PANE_FULL:
+            self._panes[start].grow()
+        else:
+            assert reason == layout.ARENA_FULL
+            self._panes[start].grow_arena(int(self._report[layout.REPORT_NEED]))
+
+    def _keep_keys(self, keys: pa.RecordBatch, notes: Int64s) -> None:
+        """Appends the key columns of new slots to their panes: one take, then a slice per pane."""
+        if len(self.key_schema) == 0:
+            return
+        numbers, at = notes[:, 0], notes[:, 1]
+        if numbers[0] == numbers[-1] and (numbers == numbers[0]).all():
+            self._by_number[int(numbers[0])].keys.append(keys.take(pa.array(at)))
+            return
+        order = np.argsort(numbers, kind="stable")
+        taken = keys.take(pa.array(at[order]))
+        sorted_numbers = numbers[order]
+        ends = [*(np.flatnonzero(np.diff(sorted_numbers)) + 1).tolist(), len(notes)]
+        begin = 0
+        for end in ends:
+            self._by_number[int(sorted_numbers[begin])].keys.append(taken.slice(begin, end - begin))
+            begin = end
+
+    def _closed(self, pane: Pane) -> Closed:
+        if len(self.key_schema) == 0:
+            keys = pa.RecordBatch.from_struct_array(pa.array([{}] * pane.count, pa.struct([])))
+        else:
+            keys = pane.keys[0] if len(pane.keys) == 1 else pa.concat_batches(pane.keys)
+            pane.keys = [keys]
+            keys = _canonical_floats(keys)
+        assert keys.num_rows == pane.count, "every slot has its key"
+        return Closed(pane.start, keys, pane.records[:, self._head :], self.plan)
+
+
+def _keys_of(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    if len(schema) == 0:
+        return batch.select([])
+    return pa.RecordBatch.from_arrays(batch.columns[: len(schema)], schema=schema)
+
+
+def _canonical_floats(keys: pa.RecordBatch) -> pa.RecordBatch:
+    """-0.0 and 0.0 are one key; which of them came first is not to be seen."""
+    if not any(pa.types.is_floating(kind) for kind in keys.schema.types):
+        return keys
+    columns = []
+    for column in keys.columns:
+        if pa.types.is_floating(column.type):
+            values = values_of(column) + values_of(column).dtype.type(0)
+            mask = None if column.null_count == 0 else np.asarray(column.is_null())
+            column = pa.array(values, mask=mask, from_pandas=False)
+        columns.append(column)
+    return pa.RecordBatch.from_arrays(columns, schema=keys.schema)

@@ -1,0 +1,195 @@
+"""The loop that finds each row's record: pane by window start, slot by key, a new slot where there is none.
+
+The table of a pane is open addressing with linear probing over 8-byte entries; keys are compared
+in the record, which the caller is about to change anyway.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from streamlib.kernels._jit import inline, kernel
+from streamlib.kernels.columns import is_valid
+from streamlib.kernels.hashing import LONG_TAG, copy_bytes, equal_bytes, hash_word
+from streamlib.kernels.memory import load_i32, load_i64, load_u64, store_i64, store_u64
+from streamlib.state.layout import (
+    ARENA_FULL,
+    NO_PANE,
+    PANE_ARENA,
+    PANE_ARENA_SIZE,
+    PANE_ARENA_USED,
+    PANE_COUNT,
+    PANE_FULL,
+    PANE_LIMIT,
+    PANE_MASK,
+    PANE_NULL_SLOT,
+    PANE_NUMBER,
+    PANE_RECORDS,
+    PANE_START,
+    PANE_TABLE,
+    PANE_WORDS,
+    RECORD_BYTES,
+    REPORT_NEED,
+    REPORT_NOTES,
+    REPORT_REASON,
+    REPORT_START,
+)
+
+_HALF = np.uint64(32)
+_LOW_HALF = np.uint64(0xFFFFFFFF)
+_ONE = np.uint64(1)
+_ZERO = np.uint64(0)
+_PANE_BYTES = np.int64(8 * PANE_WORDS)
+_PANE_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
+
+
+@inline
+def pane_place(start: int, mask: int) -> int:
+    """Where in the directory the search for a window start begins (Fibonacci hashing)."""
+    return np.int64((np.uint64(start) * _PANE_MULTIPLIER) >> _HALF) & mask
+
+
+@inline
+def find_pane(directory: int, mask: int, start: int) -> int:
+    """The address of a pane's descriptor; of a free place when there is no such pane."""
+    place = pane_place(start, mask)
+    pane = directory + place * _PANE_BYTES
+    while load_i64(pane, PANE_START) != start and load_i64(pane, PANE_TABLE) != 0:
+        place = (place + 1) & mask
+        pane = directory + place * _PANE_BYTES
+    return pane
+
+
+@inline
+def new_record(pane: int, word: int, template: int, record_words: int, key_words: int) -> int:
+    """The address of a fresh record in the next slot, which is counted; 0 when there is no room."""
+    count = load_i64(pane, PANE_COUNT)
+    if count >= load_i64(pane, PANE_LIMIT):
+        return np.int64(0)
+    record = load_i64(pane, PANE_RECORDS) + count * (8 * record_words)
+    store_u64(record, 0, word)
+    for k in range(key_words, record_words):
+        store_i64(record, k, load_i64(template, k))
+    store_i64(pane, PANE_COUNT, count + 1)
+    return record
+
+
+@inline
+def same_bytes(pane: int, record: int, address: int, length: int) -> bool:
+    """Whether the record's key bytes in the arena are these."""
+    kept = load_i64(pane, PANE_ARENA) + load_i64(record, RECORD_BYTES)
+    return load_i64(kept, 0) == length and equal_bytes(kept + 8, address, length)
+
+
+@inline
+def find_records(
+    rows: int,
+    starts: int,
+    words: int,
+    long_keys: bool,
+    offsets: int,
+    data: int,
+    null_keys: bool,
+    validity: int,
+    bit: int,
+    directory: int,
+    directory_mask: int,
+    template: int,
+    record_words: int,
+    key_words: int,
+    notes: int,
+    first_row: int,
+    report: int,
+    found: int,
+) -> int:
+    """Writes the record address of each row to `found`; returns how many rows were served.
+
+    Stops at a row whose pane is missing or full, and says so in `report`.
+
+    Args:
+        starts, words: addresses of window starts and key words of the rows.
+        long_keys: key words may stand for bytes in the arena (BYTES keys).
+        offsets, data: the bytes of the keys, where long.
+        null_keys: keys may be null by `validity` from bit number `bit` (EXACT keys).
+        notes: address of pairs (pane number, batch row) of new slots; `report` counts them.
+        first_row: the batch row of row 0.
+    """
+    for i in range(rows):
+        start = load_i64(starts, i)
+        pane = find_pane(directory, directory_mask, start)
+        table = load_i64(pane, PANE_TABLE)
+        if table == 0:
+            store_i64(report, REPORT_REASON, NO_PANE)
+            store_i64(report, REPORT_START, start)
+            return i
+        word = load_u64(words, i)
+        is_null = null_keys and validity != 0 and not is_valid(validity, bit + i)
+        mask = np.uint64(load_i64(pane, PANE_MASK))
+        records = load_i64(pane, PANE_RECORDS)
+        half = hash_word(word) >> _HALF
+        place = np.int64(half & mask)
+        record = np.int64(0)
+        if is_null:
+            slot = load_i64(pane, PANE_NULL_SLOT)
+            if slot != 0:
+                record = records + (slot - 1) * (8 * record_words)
+        else:
+            entry = load_u64(table, place)
+            while entry != _ZERO:
+                if entry >> _HALF == half:
+                    kept = records + np.int64((entry & _LOW_HALF) - _ONE) * (8 * record_words)
+                    if load_u64(kept, 0) == word:
+                        if not long_keys or word < LONG_TAG:
+                            record = kept
+                            break
+                        begin = load_i32(offsets, i)
+                        if same_bytes(pane, kept, data + begin, load_i32(offsets, i + 1) - begin):
+                            record = kept
+                            break
+                place = np.int64((np.uint64(place) + _ONE) & mask)
+                entry = load_u64(table, place)
+        if record == 0:
+            used = load_i64(pane, PANE_ARENA_USED)
+            length = np.int64(0)
+            if long_keys and word >= LONG_TAG:
+                begin = load_i32(offsets, i)
+                length = load_i32(offsets, i + 1) - begin
+                if used + length + 16 > load_i64(pane, PANE_ARENA_SIZE):
+                    store_i64(report, REPORT_REASON, ARENA_FULL)
+                    store_i64(report, REPORT_START, start)
+                    store_i64(report, REPORT_NEED, length + 16)
+                    return i
+            slot = load_i64(pane, PANE_COUNT)
+            record = new_record(pane, word, template, record_words, key_words)
+            if record == 0:
+                store_i64(report, REPORT_REASON, PANE_FULL)
+                store_i64(report, REPORT_START, start)
+                return i
+            if long_keys and word >= LONG_TAG:
+                kept = load_i64(pane, PANE_ARENA) + used
+                store_i64(kept, 0, length)
+                copy_bytes(kept + 8, data + load_i32(offsets, i), length)
+                store_i64(record, RECORD_BYTES, used)
+                store_i64(pane, PANE_ARENA_USED, used + 8 + ((length + 7) & ~7))
+            if is_null:
+                store_i64(pane, PANE_NULL_SLOT, slot + 1)
+            else:
+                store_u64(table, place, (half << _HALF) | np.uint64(slot + 1))
+            note = load_i64(report, REPORT_NOTES)
+            store_i64(notes, 2 * note, load_i64(pane, PANE_NUMBER))
+            store_i64(notes, 2 * note + 1, first_row + i)
+            store_i64(report, REPORT_NOTES, note + 1)
+        store_i64(found, i, record)
+    return rows
+
+
+@kernel("void(int64, int64, int64, int64)")
+def move_entries(old: int, old_places: int, new: int, new_mask: int) -> None:
+    """Enters all entries of a table into a larger, empty one; keys are not needed for it."""
+    for i in range(old_places):
+        entry = load_u64(old, i)
+        if entry != _ZERO:
+            place = np.int64(entry >> _HALF) & new_mask
+            while load_u64(new, place) != _ZERO:
+                place = (place + 1) & new_mask
+            store_u64(new, place, entry)

@@ -1,0 +1,312 @@
+"""`Stream` and `KeyedStream`: each method builds one node; what a step means is written on its node.
+
+A stream is rows that never change. Methods return new streams; the one they are called on stays as
+it was, so that several steps may read it.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
+
+import pyarrow as pa
+
+from streamlib.contracts import Format, Sink, Window
+from streamlib.elements import duration_ns
+from streamlib.errors import BuildError, user_location
+from streamlib.eventtime import IdlePolicy
+from streamlib.expr import Expr, named_exprs, to_expr
+from streamlib.graph import Node, SideNode, SinkNode, explain
+
+if TYPE_CHECKING:
+    from streamlib.streams.windowed import WindowedStream
+
+T = TypeVar("T")
+
+
+class UntilEnd:
+    """The type of `UNTIL_END`."""
+
+    def __repr__(self) -> str:
+        return "UNTIL_END"
+
+
+UNTIL_END = UntilEnd()
+"""A `max_delay` for batch work: the watermark waits for the end of the input, and no row is late."""
+
+
+class Stream:
+    """Rows that never change, on their way."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns and their types, known before any row is read."""
+        return self._node.schema
+
+    def explain(self) -> str:
+        """The steps that lead here, with types, keys, event time and what bounds their state."""
+        return explain([self._node])
+
+    def __repr__(self) -> str:
+        columns = ", ".join(f"{f.name}: {f.type}" for f in self.schema)
+        return f"{type(self).__name__}[{self._node.label}]({columns})"
+
+    # Time.
+
+    def event_time(
+        self,
+        column: str,
+        max_delay: str | dt.timedelta | UntilEnd,
+        per: str | Sequence[str] | None = None,
+        idle: Literal["wait", "leave", "advance"] = "wait",
+        idle_after: str | dt.timedelta = "30s",
+        max_jump: str | dt.timedelta | None = None,
+    ) -> Stream:
+        """Says which column is the time at which a row's event happened.
+
+        Args:
+            column: a timestamp (without a zone: UTC) or date column, without nulls.
+            max_delay: how far a row may be behind the latest row of its split and still be on time;
+                `sl.UNTIL_END` to wait for the end of the input. Windows close that much later.
+            per: columns whose every value is a split of its own, with its own progress.
+            idle: what a silent split does to the watermark: it is waited for, it is left out after
+                `idle_after`, or the watermark advances with the wall clock.
+            idle_after: silence after which a split is idle.
+            max_jump: a row that jumps further ahead than this must be confirmed by the next one.
+
+        >>> import pyarrow as pa, streamlib as sl
+        >>> rows = pa.table({"ts": pa.array([0, 1], pa.timestamp("s")), "v": [1, 2]})
+        >>> sl.read_arrow(rows).event_time("ts", max_delay="2s").schema.names
+        ['ts', 'v']
+        """
+        from streamlib.operators.event_time import EventTimeNode
+
+        per_columns = (per,) if isinstance(per, str) else tuple(per or ())
+        choices = [policy.value for policy in IdlePolicy]
+        if idle not in choices:
+            raise BuildError("no such idle policy", at=user_location(), expected=", ".join(choices), got=repr(idle))
+        return Stream(
+            EventTimeNode(
+                inputs=(self._node,),
+                at=user_location(),
+                column=column,
+                max_delay=None if isinstance(max_delay, UntilEnd) else _duration(max_delay, "max_delay"),
+                per=per_columns,
+                idle=IdlePolicy(idle),
+                idle_after=_duration(idle_after, "idle_after"),
+                max_jump=None if max_jump is None else _duration(max_jump, "max_jump"),
+            )
+        )
+
+    # Rows.
+
+    def filter(self, predicate: Expr) -> Self:
+        """Keeps the rows for which `predicate` is true (null counts as false).
+
+        >>> import pyarrow as pa, streamlib as sl
+        >>> sl.read_arrow(pa.table({"n": [1, None, 3]})).filter(sl.col("n") > 1).collect().to_pydict()
+        {'n': [3]}
+        """
+        from streamlib.operators.filter import FilterNode
+
+        return type(self)(FilterNode(inputs=(self._node,), at=user_location(), predicate=to_expr(predicate)))
+
+    def select(self, *exprs: Expr | str, **named: Any) -> Self:
+        """Only the given columns: names, expressions, or new names for them as keywords.
+
+        >>> import pyarrow as pa, streamlib as sl
+        >>> rows = sl.read_arrow(pa.table({"price": [2.0], "volume": [3]}))
+        >>> rows.select("price", turnover=sl.col("price") * sl.col("volume")).collect().to_pydict()
+        {'price': [2.0], 'turnover': [6.0]}
+        """
+        return self._select(exprs, named, keep=False)
+
+    def with_columns(self, *exprs: Expr | str, **named: Any) -> Self:
+        """All columns, and the given ones added or replaced.
+
+        >>> import pyarrow as pa, streamlib as sl
+        >>> rows = sl.read_arrow(pa.table({"price": [2.0]}))
+        >>> rows.with_columns(double=sl.col("price") * 2).collect().to_pydict()
+        {'price': [2.0], 'double': [4.0]}
+        """
+        return self._select(exprs, named, keep=True)
+
+    def _select(self, exprs: tuple[Expr | str, ...], named: dict[str, Any], keep: bool) -> Self:
+        from streamlib.operators.select import SelectNode
+
+        at = user_location()
+        with _at_line("with_columns" if keep else "select"):
+            chosen = named_exprs(exprs, named)
+        node = SelectNode(inputs=(self._node,), at=at, exprs=chosen, keep=keep)
+        return type(self)(node)
+
+    def map_batches(
+        self, function: Callable[[pa.RecordBatch], pa.RecordBatch | pa.Table], schema: pa.Schema | None = None
+    ) -> Stream:
+        """Calls `function` with each batch of rows; it returns a batch or table of any number of rows.
+
+        Batches are cut anywhere, so what becomes of a row must depend on that row alone. The
+        columns are found by trying an empty batch when the script is built, or given as `schema`.
+
+        Raises:
+            UserFunctionError: the function raised, or returned something else than announced; the
+                message names it with its line.
+        """
+        from streamlib.operators.map_batches import MapBatchesNode
+
+        return Stream(MapBatchesNode(inputs=(self._node,), at=user_location(), function=function, given=schema))
+
+    def union(self, *others: Stream) -> Stream:
+        """The rows of this stream and the others; all have the same columns.
+
+        >>> import pyarrow as pa, streamlib as sl
+        >>> one, two = sl.read_arrow(pa.table({"n": [1]})), sl.read_arrow(pa.table({"n": [2]}))
+        >>> one.union(two).collect().num_rows
+        2
+        """
+        from streamlib.operators.union import UnionNode
+
+        nodes = (self._node, *(other._node for other in others))
+        return Stream(UnionNode(inputs=nodes, at=user_location()))
+
+    def pipe(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        """`function(stream, *args, **kwargs)`: for steps of one's own in a chain."""
+        return function(self, *args, **kwargs)
+
+    # Keys and windows.
+
+    def key_by(self, *columns: str, **named: Any) -> KeyedStream:
+        """Says which rows belong together: the steps that follow keep state for each key.
+
+        Args:
+            columns: key columns.
+            named: key columns computed by expressions, added under these names.
+        """
+        from streamlib.operators.key_by import KeyByNode
+
+        stream = self.with_columns(**named) if named else self
+        return KeyedStream(KeyByNode(inputs=(stream._node,), at=user_location(), columns=(*columns, *named)))
+
+    def window(self, window: Window, allowed_lateness: str | dt.timedelta = "0s") -> WindowedStream:
+        """Groups rows by event time, to be aggregated by `.agg(...)`.
+
+        Args:
+            window: such as ``sl.tumbling("10s")``.
+            allowed_lateness: how long after its end a window still takes late rows. Results come
+                out once, when the watermark passes the window's end and this time.
+        """
+        from streamlib.streams.windowed import WindowedStream
+
+        lateness = _duration(allowed_lateness, "allowed_lateness")
+        return WindowedStream(self._node, window, lateness)
+
+    @property
+    def late(self) -> Stream:
+        """The input rows that came too late for the window step before this, once each.
+
+        Columns: those of the input, ``late_by`` (how long after the closing of its first missed
+        window, which as additional `max_delay` would have kept it), ``windows_late`` and the bounds
+        of that window, ``window_start`` and ``window_end``.
+        """
+        schema = getattr(self._node, "late_schema", None)
+        if schema is None:
+            raise BuildError(
+                "only the result of a window step has late rows",
+                at=user_location(),
+                step=self._node.label,
+                hint="call .late on what .agg(...) returned",
+            )
+        time = self._node.inputs[0].time
+        return Stream(
+            SideNode(inputs=(self._node,), at=user_location(), tag="late", side_schema=schema, side_time=time)
+        )
+
+    # Any step.
+
+    def named(self, name: str) -> Self:
+        """Names the step before: in messages, the report and `explain()`, and as its identity."""
+        object.__setattr__(self._node, "name", name)
+        return self
+
+    # Sinks.
+
+    def write(self, sink: Sink) -> SinkNode:
+        """Writes to any sink (see `streamlib.contracts.Sink`). Nothing is run before `sl.run`."""
+        return _made(SinkNode(inputs=(self._node,), at=user_location(), sink=sink))
+
+    def write_files(
+        self,
+        path: str | os.PathLike[str],
+        format: str | Format | None = None,
+        *,
+        partition_by: str | Sequence[str] = (),
+        roll: int | None = None,
+        if_exists: Literal["error", "replace", "append"] = "error",
+    ) -> SinkNode:
+        """Writes files that appear whole, when the run has succeeded, or not at all.
+
+        Args:
+            path: a folder, or a single file when it has the ending of a format.
+            format: ``csv``, ``jsonl``, ``parquet`` or ``arrow``; by the file's ending when None.
+            partition_by: columns whose values become folders ``column=value``.
+            roll: begin a new file after this many rows.
+            if_exists: what to do where there is output already.
+        """
+        from streamlib.connectors.files.sink import FileSink
+
+        columns = (partition_by,) if isinstance(partition_by, str) else tuple(partition_by)
+        with _at_line("write_files"):
+            sink = FileSink(path, format=format, partition_by=columns, roll=roll, if_exists=if_exists)
+        return self.write(sink)
+
+    def print(self, rows: int = 20) -> SinkNode:
+        """Prints the first `rows` rows as a table, and how many more there were."""
+        from streamlib.connectors.console import PrintSink
+
+        return self.write(PrintSink(rows=rows))
+
+    def collect(self, workers: int = 1, batch_rows: int = 65_536) -> pa.Table:
+        """Runs the stream and returns all its rows, sorted by event time, key and position.
+
+        Streams without event time keep the order of their input where one worker runs them.
+        """
+        from streamlib.job import collect
+
+        return collect(self._node, workers=workers, batch_rows=batch_rows)
+
+
+class KeyedStream(Stream):
+    """A stream whose rows belong to keys."""
+
+
+def _made(sink: SinkNode) -> SinkNode:
+    from streamlib.job import remember
+
+    remember(sink)
+    return sink
+
+
+def _duration(value: str | dt.timedelta, what: str) -> int:
+    with _at_line(what):
+        return duration_ns(value, what)
+
+
+class _at_line:
+    """Names the user's line in errors that are raised before there is a node."""
+
+    def __init__(self, step: str) -> None:
+        self.step = step
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        from streamlib.errors import StreamlibError
+
+        if isinstance(error, StreamlibError):
+            error.in_step(self.step, user_location())

@@ -1,0 +1,57 @@
+"""`WindowedStream`: rows grouped by key and window, waiting for their aggregation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from streamlib.contracts import Window
+from streamlib.errors import BuildError, user_location
+from streamlib.expr import Expr, named_exprs
+from streamlib.graph import Node
+from streamlib.streams.stream import KeyedStream, Stream
+
+
+class WindowedStream:
+    """What `.window(...)` returns. It becomes a stream again by `.agg(...)`."""
+
+    def __init__(self, node: Node, window: Window, allowed_lateness: int) -> None:
+        if not isinstance(window, Window):
+            raise BuildError(
+                "window() needs a window",
+                at=user_location(),
+                expected='such as sl.tumbling("10s")',
+                got=repr(window),
+            )
+        self._node = node
+        self._window = window
+        self._allowed_lateness = allowed_lateness
+
+    def agg(self, *exprs: Expr, **named: Any) -> Stream:
+        """One row per key and window: the keys, ``window_start``, ``window_end`` and the aggregates.
+
+        A row comes out when the watermark passes the window's end and the allowed lateness.
+
+        Args:
+            exprs: aggregates that know their name, such as ``col("price").mean().alias("mean")``.
+            named: aggregates by column name; expressions over several are fine.
+
+        Raises:
+            TypeMismatchError: an aggregate that does not work on its column's type.
+
+        >>> import pyarrow as pa, streamlib as sl
+        >>> rows = pa.table({"ts": pa.array([1, 12, 14], pa.timestamp("s")), "k": ["a", "a", "a"], "v": [1, 2, 3]})
+        >>> stream = sl.read_arrow(rows).event_time("ts", max_delay="2s").key_by("k")
+        >>> bars = stream.window(sl.tumbling("10s")).agg(total=sl.col("v").sum())
+        >>> bars.collect().select(["k", "total"]).to_pydict()
+        {'k': ['a', 'a'], 'total': [1, 5]}
+        """
+        from streamlib.operators.windows.aggregate import WindowAggregateNode
+
+        node = WindowAggregateNode(
+            inputs=(self._node,),
+            at=user_location(),
+            window=self._window,
+            allowed_lateness=self._allowed_lateness,
+            aggregates=named_exprs(exprs, named),
+        )
+        return KeyedStream(node) if node.keys else Stream(node)

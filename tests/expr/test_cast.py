@@ -1,0 +1,105 @@
+"""Casts: what is truncated, what fails and what the failure says."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+
+import polars as pl
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamlib.errors import BuildError, DataError, TypeMismatchError
+from streamlib.expr import col, lit, parse_type
+from tests.expr.columns import assert_same, batches, one, polars_values
+
+
+@given(batch=batches("inx"))
+def test_widening_agrees_with_polars(batch: pa.RecordBatch) -> None:
+    assert_same(col("i").cast("float64").evaluate(batch), polars_values(batch, pl.col("i").cast(pl.Float64)))
+    assert_same(col("n").cast("int64").evaluate(batch), polars_values(batch, pl.col("n").cast(pl.Int64)))
+    assert_same(col("n").cast(str).evaluate(batch), polars_values(batch, pl.col("n").cast(pl.String)))
+    assert_same(col("x").cast(int).evaluate(batch), polars_values(batch, pl.col("x").cast(pl.Int64)))
+
+
+@given(values=st.lists(st.none() | st.floats(-1e15, 1e15)))
+def test_a_float_drops_its_fraction_as_polars(values: list[float | None]) -> None:
+    batch = pa.record_batch({"f": pa.array(values, pa.float64())})
+    assert_same(col("f").cast("int64").evaluate(batch), polars_values(batch, pl.col("f").cast(pl.Int64)))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, 1e300])
+def test_a_float_that_is_no_integer_fails(value: float) -> None:
+    with pytest.raises(DataError, match=r'cannot compute col\("a"\).cast\("int64"\)'):
+        one(col("a").cast("int64"), a=value)
+
+
+@given(
+    before=st.lists(st.sampled_from(["1", "-20", None])), after=st.lists(st.sampled_from(["3", "y", None]))
+)
+def test_the_first_value_that_fails_is_named(before: list[str | None], after: list[str | None]) -> None:
+    column = pa.array([*before, "x1", *after], pa.string())
+    with pytest.raises(DataError) as caught:
+        col("s").cast("int64").evaluate(pa.record_batch({"s": column}))
+    assert caught.value.where == f"row {len(before)} of the batch"
+    assert caught.value.got == "col(\"s\") = 'x1'"
+    assert "'x1'" in caught.value.problem
+    assert "int64" in str(caught.value.expected)
+
+
+def test_an_integer_too_large_fails() -> None:
+    with pytest.raises(DataError, match="300"):
+        one(col("a").cast("int8"), a=300)
+
+
+@given(values=st.lists(st.datetimes(dt.datetime(1960, 1, 1), dt.datetime(2100, 1, 1))))
+def test_a_time_becomes_coarser_by_rounding_down(values: list[dt.datetime]) -> None:
+    batch = pa.record_batch({"t": pa.array(values, pa.timestamp("us"))})
+    epoch, second = dt.datetime(1970, 1, 1), dt.timedelta(seconds=1)
+    seconds = [(value - epoch) // second for value in values]
+    assert col("t").cast("timestamp[s]").evaluate(batch).cast(pa.int64()).to_pylist() == seconds
+    assert col("t").cast("date32").evaluate(batch).to_pylist() == [value.date() for value in values]
+
+
+def test_texts_become_times() -> None:
+    assert one(col("s").cast("timestamp[us]"), s="2024-01-31T12:00:00.5") == dt.datetime(
+        2024, 1, 31, 12, 0, 0, 500_000
+    )
+    with pytest.raises(DataError, match="yesterday"):
+        one(col("s").cast("timestamp[us]"), s="yesterday")
+
+
+def test_a_cast_that_no_value_survives_fails_at_build() -> None:
+    with pytest.raises(TypeMismatchError, match="cast"):
+        col("t").cast("bool").type_in(pa.schema({"t": pa.timestamp("us")}))
+    with pytest.raises(TypeMismatchError, match=r'lit\("x"\).cast'):
+        lit("x").cast("int64").type_in(pa.schema({}))
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("float64", pa.float64()),
+        ("timestamp[us]", pa.timestamp("us")),
+        ("timestamp[ms, tz=Europe/Berlin]", pa.timestamp("ms", "Europe/Berlin")),
+        ("decimal128(10, 2)", pa.decimal128(10, 2)),
+        ("duration[s]", pa.duration("s")),
+        (int, pa.int64()),
+        (pa.list_(pa.int8()), pa.list_(pa.int8())),
+    ],
+)
+def test_types_have_names(name: str, expected: pa.DataType) -> None:
+    assert parse_type(name) == expected
+
+
+@pytest.mark.parametrize("name", ["floot64", "timestamp[min]", "decimal128(99, 2)", 7, dict])
+def test_an_unknown_type_is_refused(name: str) -> None:
+    with pytest.raises(BuildError, match="there is no such type"):
+        col("a").cast(name)
+
+
+def test_an_unknown_type_gives_the_nearest() -> None:
+    with pytest.raises(BuildError, match="did you mean 'float64'"):
+        col("a").cast("floot64")
