@@ -33,7 +33,7 @@ class PrintSink(Sink):
     """
 
     def __init__(self, rows: int = 20, file: TextIO | None = None) -> None:
-        if not isinstance(rows, int) or rows < 0:
+        if rows < 0:
             raise BuildError("rows= of print is not usable", expected="a number from 0", got=repr(rows))
         self._rows, self._file = rows, file
         self._schema: pa.Schema | None = None
@@ -72,16 +72,29 @@ class PrintWriter(SinkWriter):
         self._count += rows.num_rows
         missing = self._rows - len(self._head)
         if missing > 0:
-            columns = [[cell_text(v) for v in column.slice(0, missing)] for column in rows.columns]
+            columns = [[cell_text(v) for v in plain_text(c.slice(0, missing))] for c in rows.columns]
             self._head.extend([list(row) for row in zip(*columns, strict=True)])
 
     def finish(self) -> Any:
         return {"worker": self._worker, "count": self._count, "head": self._head}
 
 
-def cell_text(value: pa.Scalar) -> str:
+def plain_text(column: pa.Array) -> list[Any]:
+    """Values as they are shown: times as text, since Python has none with nanoseconds."""
+    kind = column.type
+    if pa.types.is_duration(kind):
+        return [None if v is None else f"{v} {kind.unit}" for v in column.cast(pa.int64()).to_pylist()]
+    if pa.types.is_temporal(kind):
+        return column.cast(pa.string()).to_pylist()
+    try:
+        return column.to_pylist()
+    except ValueError:  # nanoseconds within a list or struct
+        return [column.slice(i, 1).to_string(skip_new_lines=True) for i in range(len(column))]
+
+
+def cell_text(value: Any) -> str:
     """A value as people read it: null as ``-``, long values cut."""
-    if not value.is_valid:
+    if value is None:
         return "-"
     text = str(value).replace("\n", "\\n").replace("\r", "\\r")
     return text if len(text) <= CELL_CHARS_MAX else text[: CELL_CHARS_MAX - 3] + "..."

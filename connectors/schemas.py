@@ -74,7 +74,7 @@ def schema_of(declared: Any) -> pa.Schema:
     else:
         raise BuildError(
             "schema= is not a schema",
-            expected="a pyarrow.Schema, a dict such as {'ts': 'timestamp[us]', 'price': float}, or a dataclass",
+            expected="a pyarrow.Schema, a dict such as {'price': float}, or a dataclass",
             got=repr(declared),
         )
     if not len(schema):

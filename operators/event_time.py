@@ -73,13 +73,17 @@ class EventTimeNode(Node):
 
     def validate(self) -> None:
         if self.inputs[0].timed:
-            raise BuildError("event_time is set twice", hint="a stream has one event time: keep one .event_time(...)")
+            raise BuildError(
+                "event_time is set twice", hint="a stream has one event time: keep one .event_time(...)"
+            )
         if self.max_delay is not None and self.max_delay < 0:
             raise BuildError("max_delay must not be negative", got=format_duration(self.max_delay))
         if self.max_jump is not None and self.max_jump <= 0:
             raise BuildError("max_jump must be longer than zero", got=format_duration(self.max_jump))
         if self.max_jump is not None and self.per:
-            raise BuildError("max_jump and per cannot be used together", hint="check the jumps per file instead")
+            raise BuildError(
+                "max_jump and per cannot be used together", hint="check the jumps per file instead"
+            )
         times_ns(pa.array([], self.schema.field(self.column).type), self.column)
 
     def describe(self) -> str:
@@ -183,17 +187,20 @@ class EventTimeOperator(Operator):
             if known is not None:
                 lookup[index] = known
         codes[:] = lookup[combined]
-        for index in np.flatnonzero(lookup < 0):
+        for index in np.flatnonzero(lookup < 0).tolist():
             rows = combined == index
             new.append((int(np.argmax(rows)), values[index], rows))
         marks = np.empty(len(times), dtype=np.int64)
         begin, behind, reached = 0, 0, split.passed
-        for row, value, rows in [*sorted(new, key=lambda n: n[0]), (len(times), None, None)]:
+        new.sort(key=lambda entry: entry[0])
+        for number in range(len(new) + 1):
+            row = new[number][0] if number < len(new) else len(times)
             progress = advance_splits(times[begin:row], codes[begin:row], per.max_time, per.floor, delay)
             marks[begin:row] = times[begin:row] if progress.marks is None else progress.marks
             behind += progress.behind
             begin = row
-            if value is not None and rows is not None:
+            if number < len(new):
+                _, value, rows = new[number]
                 if len(per.max_time):
                     reached = max(reached, add_time(int(per.max_time.min()), -delay))
                 codes[rows] = per.enter(value, max(split.floor, reached))
@@ -228,7 +235,8 @@ class EventTimeOperator(Operator):
     def jump_error(self, where: str, time: int, limit: int, max_jump: int) -> DataError:
         """The error for a jump that the next row did not confirm."""
         return DataError(
-            f"an event time jumps by more than max_jump={format_duration(max_jump)!r}, and the next row does not confirm it",
+            f"an event time jumps by more than max_jump={format_duration(max_jump)!r}"
+            ", and the next row does not confirm it",
             where=where,
             expected=f"at most {format_time(limit)}",
             got=format_time(time),
@@ -239,7 +247,7 @@ class EventTimeOperator(Operator):
         """A jump in the last row of a split stays unconfirmed."""
         assert self.clock is not None
         for split in self.clock.splits.values():
-            if split.suspect is not None and self.node.max_jump is not None:
+            if self.node.max_jump is not None and split.suspect is not None:
                 raise self.jump_error(*split.suspect, self.node.max_jump)
         return ()
 
@@ -252,7 +260,9 @@ def _where(batch: Batch, row: int) -> str:
     return f"row {row:,} of a batch" if batch.origin is None else batch.origin.describe(row)
 
 
-def _distinct(rows: pa.RecordBatch, names: Sequence[str]) -> tuple[npt.NDArray[np.intp], list[tuple[object, ...]]]:
+def _distinct(
+    rows: pa.RecordBatch, names: Sequence[str]
+) -> tuple[npt.NDArray[np.intp], list[tuple[object, ...]]]:
     """For each row the index of its combination of values, and the combinations."""
     combined = np.zeros(rows.num_rows, dtype=np.int64)
     dictionaries: list[list[object]] = []

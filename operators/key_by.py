@@ -27,7 +27,9 @@ class KeyByNode(Node):
 
     def derive_schema(self) -> pa.Schema:
         if not self.columns:
-            raise BuildError("key_by was given no column", hint="without keys leave key_by out: the window spans all rows")
+            raise BuildError(
+                "key_by was given no column", hint="without keys leave key_by out: the window spans all rows"
+            )
         self.require_columns(self.columns)
         if len(set(self.columns)) < len(self.columns):
             raise BuildError("key_by was given a column twice", got=", ".join(self.columns))

@@ -70,9 +70,8 @@ class MapBatchesNode(Node):
 
     def _rows(self, result: object) -> pa.RecordBatch:
         if isinstance(result, pa.Table):
-            result = result.combine_chunks()
-            batches = result.to_batches()
-            result = batches[0] if batches else _empty(result.schema)
+            batches = result.combine_chunks().to_batches()
+            return batches[0] if batches else _empty(result.schema)
         if not isinstance(result, pa.RecordBatch):
             raise UserFunctionError(
                 f"{self.described} returned the wrong thing",
@@ -134,7 +133,9 @@ class MapBatchesOperator(Operator):
         assert name is not None, "validated when the graph was built"
         column = rows.column(name)
         if column.null_count:
-            raise UserFunctionError(f"{self.node.described} returned a null event time", where=f"column {name!r}")
+            raise UserFunctionError(
+                f"{self.node.described} returned a null event time", where=f"column {name!r}"
+            )
         time = times_ns(column, name)
         if not np.array_equal(time, piece.time) and not np.isin(time, piece.time).all():
             raise UserFunctionError(

@@ -55,7 +55,9 @@ class SelectNode(Node):
         keys = self.inputs[0].keys
         if self.keep:
             return () if any(k in self.exprs for k in keys) else keys
-        kept = all(k in self.exprs and self.exprs[k].is_column and self.exprs[k].columns() == [k] for k in keys)
+        kept = all(
+            k in self.exprs and self.exprs[k].is_column and self.exprs[k].columns() == [k] for k in keys
+        )
         return keys if kept else ()
 
     def describe(self) -> str:
@@ -67,7 +69,7 @@ class SelectNode(Node):
         if self.keep and wanted is None:
             return [None]
         needed: set[str] = set()
-        for name, expr in self.exprs.items():
+        for expr in self.exprs.values():
             needed.update(expr.columns())
         if self.keep and wanted is not None:
             needed |= wanted - set(self.exprs)

@@ -59,7 +59,7 @@ def run(
             raise BuildError(
                 "run() takes sinks",
                 at=at,
-                expected='what .write_files(...), .print() or .write(...) returns',
+                expected="what .write_files(...), .print() or .write(...) returns",
                 got=repr(sink),
                 hint="end the stream with a sink, or use .collect()",
             )
@@ -79,7 +79,9 @@ def collect(node: Node, workers: int = 1, batch_rows: int = 65_536) -> pa.Table:
     _check(workers, batch_rows)
     sink = CollectSink()
     hidden = HiddenColumnsNode(inputs=(node,), at=node.at)
-    execution = Execution([SinkNode(inputs=(hidden,), at=node.at, sink=sink)], workers, RunOptions(batch_rows))
+    execution = Execution(
+        [SinkNode(inputs=(hidden,), at=node.at, sink=sink)], workers, RunOptions(batch_rows)
+    )
     _execute(execution, shown=False)
     results = node.timed and any(n.state_bound() != "none" for n in topological([node]))
     return sort_rows(sink.table(), node.keys, node.timed, results)
@@ -93,12 +95,16 @@ def remember(sink: SinkNode) -> None:
 @atexit.register
 def _name_forgotten() -> None:
     for sink in sorted(_waiting, key=lambda s: str(s.at)):
-        print(f"streamlib: {sink.describe()} ({sink.at}) was never run: pass it to sl.run(...)", file=sys.stderr)
+        print(
+            f"streamlib: {sink.describe()} ({sink.at}) was never run: pass it to sl.run(...)", file=sys.stderr
+        )
 
 
-def _check(workers: int, batch_rows: int) -> None:
+def _check(workers: object, batch_rows: object) -> None:
     if not isinstance(workers, int) or not 1 <= workers <= WORKERS_MAX:
-        raise BuildError("workers must be a number of threads", expected=f"1 to {WORKERS_MAX}", got=repr(workers))
+        raise BuildError(
+            "workers must be a number of threads", expected=f"1 to {WORKERS_MAX}", got=repr(workers)
+        )
     if not isinstance(batch_rows, int) or batch_rows < 1:
         raise BuildError("batch_rows must be a number of rows", expected="1 or more", got=repr(batch_rows))
 
@@ -109,7 +115,7 @@ def _execute(execution: Execution, shown: bool) -> Report:
     from streamlib.kernels import compilations
     from streamlib.observe.progress import Progress
 
-    compiled = compilations().seconds
+    before = compilations()
     try:
         execution.open()
         with Progress(execution, execution.total_bytes()) if shown else nullcontext():
@@ -123,4 +129,6 @@ def _execute(execution: Execution, shown: bool) -> Report:
         raise
     finally:
         execution.close()
-    return report_of(execution, "finished", compilations().seconds - compiled)
+    after = compilations()
+    compiled = after.seconds - before.seconds if after.compiled > before.compiled else 0.0
+    return report_of(execution, "finished", compiled)

@@ -42,8 +42,13 @@ def open_input(path: str) -> BinaryIO:
 
 def open_output(path: str, compression: str | None = None) -> BinaryIO:
     """Opens a file for writing that does not exist yet. The caller closes and syncs it."""
-    file: Any = open(path, "xb")
-    return cast(BinaryIO, file) if compression is None else cast(BinaryIO, Packed(file, compression))
+    file = open_plain(path)
+    return file if compression is None else cast(BinaryIO, Packed(file, compression))
+
+
+def open_plain(path: str) -> BinaryIO:
+    """Opens a new file for bytes as they are. Tests put a disk that is full in its place."""
+    return open(path, "xb")
 
 
 class Packed:
@@ -108,7 +113,7 @@ def _permission_hint(error: OSError) -> str | None:
 
 @contextmanager
 def writing(path: str) -> Iterator[None]:
-    """Turns the system's and Arrow's errors into a SinkError that names the file, the cause and the free space."""
+    """Turns the system's and Arrow's errors into a SinkError: the file, the cause and the free space."""
     try:
         yield
     except (OSError, pa.ArrowException) as error:

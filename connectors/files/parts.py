@@ -158,15 +158,20 @@ class Parts:
         if not self._keys:
             yield "", rows
             return
-        values = rows.select(self._keys)
+        values = [_as_text(rows.column(k)) for k in self._keys]
         rest = rows.select(self._schema.names)
         number = pa.array(range(rows.num_rows), pa.int64())
-        groups = pa.table([*values.columns, number], names=[*map(str, range(len(self._keys))), "row"])
+        groups = pa.table([*values, number], names=[*map(str, range(len(self._keys))), "row"])
         groups = groups.group_by(list(groups.column_names[:-1]), use_threads=False)
         for group in groups.aggregate([("row", "list")]).to_batches():
             for i in range(group.num_rows):
                 texts = [_folder_name(k, group.column(str(j))[i]) for j, k in enumerate(self._keys)]
                 yield os.path.join(*texts), rest.take(group.column("row_list")[i].values)
+
+
+def _as_text(column: pa.Array) -> pa.Array:
+    """Times as text, so that nanoseconds can be part of a name."""
+    return column.cast(pa.string()) if pa.types.is_temporal(column.type) else column
 
 
 def _folder_name(column: str, value: pa.Scalar) -> str:

@@ -26,7 +26,7 @@ from streamlib.connectors.files.staging import (
 )
 from streamlib.connectors.formats.names import COMPRESSIONS, compression_of, format_of, has_format_suffix
 from streamlib.contracts import Format, Sink, SinkWriter
-from streamlib.errors import BuildError, ColumnNotFoundError, SinkError, StreamlibError
+from streamlib.errors import BuildError, ColumnNotFoundError, SinkError
 
 IF_EXISTS = ("error", "replace", "append")
 _PART = re.compile(r"part-([0-9a-f]{8}-)?\d{5}-\d{5}\.[a-z0-9.]+")
@@ -87,10 +87,10 @@ class FileSink(Sink):
 
     def prepare(self, schema: pa.Schema) -> None:
         self._check_schema(schema)
-        remove_leftovers(self.path)
-        self._check_target()
         if self._staging is not None:
             self._staging.remove()
+        remove_leftovers(self.path)
+        self._check_target()
         self._staging = Staging(self.path)
         self._staging.create()
 
@@ -146,18 +146,21 @@ class FileSink(Sink):
         return [str(part["name"]) for part in chosen]
 
     def _commit_file(self, staging: str, data: str, parts: list[str]) -> None:
+        """Makes the file `whole` of the parts, then publishes it. Each step can be made again."""
         whole = os.path.join(staging, "whole")
         if os.path.isdir(data):
             paths = [os.path.join(data, part) for part in parts]
-            if len(paths) > 1:
-                if os.path.exists(whole):
-                    os.remove(whole)
-                merge_parts(paths, whole, self._format, self._compression)
-            elif not os.path.exists(whole):
-                with writing(whole):
+            with writing(whole):
+                if len(paths) > 1:
+                    if os.path.exists(whole):
+                        os.remove(whole)
+                    merge_parts(paths, whole, self._format, self._compression)
+                elif os.path.exists(paths[0]):
                     os.rename(paths[0], whole)
-        self._check_target()
-        publish(whole, self.path, staging)
+                os.rename(data, f"{data}.merged")  # from here on, no `whole` means that it is published
+        if os.path.exists(whole):
+            self._check_target()
+            publish(whole, self.path, staging)
 
     def _check_published(self, staged: Sequence[Any]) -> None:
         if not os.path.exists(self.path):
@@ -179,7 +182,7 @@ class FileSink(Sink):
                 expected=f"one of {', '.join(map(repr, IF_EXISTS))}",
                 got=repr(self._if_exists),
             )
-        if self._roll is not None and (not isinstance(self._roll, int) or self._roll < 1):
+        if self._roll is not None and self._roll < 1:
             raise BuildError("roll= is not usable", expected="a number of rows", got=repr(self._roll))
         if self.one_file:
             for option, used in (
@@ -276,10 +279,7 @@ class FileSinkWriter(SinkWriter):
         }
 
     def abort(self) -> None:
-        try:
-            self._parts.abandon()
-        except StreamlibError:
-            pass
+        self._parts.abandon()
         self._staging.remove()
 
 

@@ -53,6 +53,7 @@ class FileSource(Source):
     >>> reader = source.open(source.splits()[0])
     >>> [rows.to_pylist() for rows in reader.decode(reader.read())]
     [[{'n': 1, 's': 'x'}, {'n': 2, 's': 'y'}]]
+    >>> reader.close()
     """
 
     def __init__(

@@ -117,7 +117,7 @@ def publish(staged: str, target: str, staging: str) -> None:
     with writing(target):
         if os.path.isdir(staged):
             sync_tree(staged)
-        if not os.path.lexists(target) or os.path.isfile(target) and os.path.isfile(staged):
+        if not os.path.lexists(target) or (os.path.isfile(target) and os.path.isfile(staged)):
             os.replace(staged, target)
         elif not exchange(staged, target):  # two renames: in between, `remove_leftovers` knows what to do
             os.rename(target, _old(staging))

@@ -1,4 +1,4 @@
-"""Formats: bytes to rows and rows to bytes. One module a format; `format_of` finds one by name or file ending."""
+"""Formats: bytes to rows and rows to bytes, one module each; `format_of` finds one by name or file ending."""
 
 if __name__ != "streamlib.connectors.formats":
     raise ImportError("import streamlib.connectors.formats, not connectors.formats")

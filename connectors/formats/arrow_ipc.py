@@ -1,6 +1,6 @@
-"""Arrow IPC, as a file (``.arrow``, ``.feather``, ``.ipc``) or a stream (``.arrows``). A block is a record batch.
+"""Arrow IPC, as a file (``.arrow``, ``.feather``, ``.ipc``) or a stream (``.arrows``).
 
-Real files are mapped into memory: rows without compression are never copied.
+A block is a record batch. Real files are mapped into memory: rows without compression are never copied.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What Parquet and Arrow IPC share: files as Arrow opens them, errors, schemas that must fit, gathered writes."""
+"""What Parquet and Arrow IPC share: opening files, errors, schemas that must fit, gathering small batches."""
 
 from __future__ import annotations
 

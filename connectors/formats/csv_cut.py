@@ -97,7 +97,7 @@ class CsvCutter:
         return bool(fine.all())
 
     def _cut_by_fields(self, data: bytes, ended: bool) -> Cut | None:
-        ends, unclosed = self._ends(data, ended)
+        ends, unended, unclosed = self._ends(data, ended)
         if not ends:
             return None
         nbytes = ends[-1]
@@ -106,10 +106,10 @@ class CsvCutter:
             1 for a, b in zip([0, *ends], ends, strict=False) if not data[a : min(b, a + 3)].strip(b"\r\n")
         )
         rows = len(ends) if self.blank_is_row else len(ends) - blank
-        return Cut(nbytes, rows, lines, lines > len(ends), unclosed)
+        return Cut(nbytes, rows, lines, lines > len(ends) - unended, unclosed)
 
-    def _ends(self, data: bytes, ended: bool) -> tuple[list[int], bool]:
-        """The end of every record, and whether the last one ends within a quote.
+    def _ends(self, data: bytes, ended: bool) -> tuple[list[int], bool, bool]:
+        """The end of every record; whether the last one has no line end; and whether it ends within a quote.
 
         When more may follow, only records that a line feed ends.
         """
@@ -121,12 +121,11 @@ class CsvCutter:
             if match.end() == len(data):
                 break
         if ended:
-            if data and (not ends or ends[-1] < len(data)):
-                ends.append(len(data))
-            return ends, unclosed
+            unended = not ends or ends[-1] < len(data)
+            return ends + [len(data)] * unended, unended, unclosed
         while ends and data[ends[-1] - 1] != 10:
             ends.pop()  # a carriage return: its line feed may follow
-        return ends, False
+        return ends, False, False
 
 
 def _field_pattern(delimiter: bytes, quote: bytes | None, escape: bytes | None) -> re.Pattern[bytes]:

@@ -65,7 +65,7 @@ def diagnose_csv(
 
 def _refused(parser: CsvParser, data: bytes, rows: int) -> bool:
     try:
-        return parser.parse(_block(data, rows)).num_rows != rows
+        return int(parser.parse(_block(data, rows)).num_rows) != rows
     except (pa.ArrowException, UnicodeDecodeError):
         return True
 
@@ -87,7 +87,8 @@ def _about_record(parser: CsvParser, record: bytes, name: str, line: int, error:
     for field in parser.schema:
         if fields is not None and _refused(parser.only(field.name), record, 1):
             return about_value(name, line, field, fields[parser.names.index(field.name)])
-    return DataError("the line cannot be read as CSV", where=where, got=str(error).splitlines()[0])
+    cause = re.sub(r"Row #\d+: ", "", str(error).splitlines()[0])  # a number within the block
+    return DataError("the line cannot be read as CSV", where=where, got=shown(record), hint=cause)
 
 
 def about_value(name: str, line: int, field: pa.Field, value: bytes) -> DataError:

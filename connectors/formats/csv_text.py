@@ -235,7 +235,7 @@ class CsvReader(TextReader):
                 return None
             end = self.cutter.first_end(data, ended=len(data) < size)
             if end:
-                self._advance(data, Cut(end, 0, count_lines(data, end)[0]))
+                self._advance(Cut(end, 0, count_lines(data, end)[0]))
                 return data[:end]
             size *= 2
         raise SourceError("the header does not end", where=self._name, expected="a line of column names")
@@ -295,6 +295,7 @@ class CsvParser:
         self.format, self.names, self.schema = fmt, list(names), schema
         self.blank_is_row = len(self.names) == 1
         self._read = pacsv.ReadOptions(use_threads=False, block_size=_WHOLE_BLOCK, column_names=self.names)
+        self._escape = -1 if fmt.escape is None else ord(fmt.escape)
         self._plain = fmt.parse_options(self.blank_is_row, multiline=False)
         self._multiline = fmt.parse_options(self.blank_is_row, multiline=True)
         self._convert = pacsv.ConvertOptions(
@@ -311,7 +312,7 @@ class CsvParser:
         import pyarrow.csv as pacsv
 
         table = pacsv.read_csv(
-            pa.BufferReader(text.data),
+            pa.BufferReader(self._ended(text.data)),
             read_options=self._read,
             parse_options=self._multiline if text.cut.multiline else self._plain,
             convert_options=self._convert,
@@ -320,6 +321,13 @@ class CsvParser:
         if len(batches) != 1:
             return table.combine_chunks().to_batches()[0] if batches else _no_rows(self.schema)
         return batches[0]
+
+    def _ended(self, data: pa.Buffer) -> pa.Buffer | bytes:
+        """The text with a line end after its last record: without, a last empty field may pass for quoted."""
+        last = data[data.size - 1]
+        if last in (10, 13) or last == self._escape:
+            return data
+        return data.to_pybytes() + b"\n"
 
     def only(self, column: str) -> CsvParser:
         """The same parser for one column."""

@@ -1,25 +1,23 @@
 """JSON Lines: one JSON object on each line.
 
 A missing key is null. With a declared schema other keys are not read; with an inferred one they are
-an error, so that nothing is dropped unseen. Blank lines are ignored. Written are times as ISO 8601 text in full
-precision, NaN and infinities as null (JSON has none), decimals as text, binary as base64.
+an error, so that nothing is dropped unseen. Blank lines are ignored. Written are times as ISO 8601 text
+in full precision, NaN and infinities as null (JSON has none), decimals as text, binary as base64.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from streamlib.connectors.formats.text import BLOCK_BYTES, Cut, TextBlock, TextReader
 from streamlib.contracts import Block, Format, FormatWriter
 from streamlib.errors import SourceError
-
-if TYPE_CHECKING:
-    import pyarrow.json as pajson
 
 
 @dataclass(frozen=True)
@@ -167,9 +165,8 @@ class JsonlParser:
         columns = []
         for field in self.schema:
             column = table.column(field.name)
-            if column.type != field.type:
-                column = from_text(column, field.type)
-            columns.append(column.chunk(0) if column.num_chunks == 1 else column.combine_chunks())
+            array = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+            columns.append(from_text(array, field.type))
         rows = pa.RecordBatch.from_arrays(columns, schema=self.schema)
         rows.validate(full=True)  # the parser does not look whether strings are UTF-8
         return rows
@@ -195,16 +192,37 @@ def text_type(kind: pa.DataType) -> pa.DataType:
     return kind
 
 
-def from_text(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
-    """Values as the parser reads them, as `kind`: dates and times from ISO 8601, binary from base64."""
-    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
-        import base64
+def from_text(column: pa.Array, kind: pa.DataType) -> pa.Array:
+    """Values as the parser reads them, as `kind`: dates and times from ISO 8601, binary from base64.
 
-        try:
-            values = [None if v is None else base64.b64decode(v, validate=True) for v in column.to_pylist()]
-        except ValueError as error:
-            raise pa.ArrowInvalid(str(error)) from None
-        return pa.chunked_array([pa.array(values, kind)])
-    if pa.types.is_dictionary(kind):
-        return column.dictionary_encode().cast(kind)
+    Raises:
+        pyarrow.ArrowInvalid: a value that is no such text.
+    """
+    types = pa.types
+    if column.type == kind:
+        return column
+    if types.is_binary(kind) or types.is_large_binary(kind):
+        return _from_base64(column, kind)
+    if types.is_time(kind):  # Arrow parses times of day only as a part of a timestamp
+        whole = pc.binary_join_element_wise("1970-01-01", column.cast(pa.string()), " ")
+        return whole.cast(pa.timestamp(kind.unit)).cast(kind)
+    if types.is_dictionary(kind):
+        return from_text(column, kind.value_type).dictionary_encode().cast(kind)
+    if types.is_list(kind):
+        values = from_text(column.values, kind.value_type)
+        return pa.ListArray.from_arrays(column.offsets, values, kind, mask=column.is_null())
+    if types.is_struct(kind):
+        fields = [from_text(column.field(i), field.type) for i, field in enumerate(kind)]
+        return pa.StructArray.from_arrays(fields, fields=list(kind), mask=column.is_null())
     return column.cast(kind)
+
+
+def _from_base64(column: pa.Array, kind: pa.DataType) -> pa.Array:
+    import base64
+
+    try:
+        return pa.array(
+            [None if v is None else base64.b64decode(v, validate=True) for v in column.to_pylist()], kind
+        )
+    except ValueError as error:
+        raise pa.ArrowInvalid(str(error)) from None

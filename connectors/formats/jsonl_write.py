@@ -68,8 +68,8 @@ def plain_values(kind: pa.DataType) -> Callable[[pa.Array], list[Any]]:
 
 def _as_they_are(column: pa.Array) -> list[Any]:
     if not column.null_count and pa.types.is_primitive(column.type) and not pa.types.is_boolean(column.type):
-        return column.to_numpy().tolist()  # type: ignore[no-any-return]
-    return column.to_pylist()  # type: ignore[no-any-return]
+        return column.to_numpy().tolist()
+    return column.to_pylist()
 
 
 def _times(column: pa.Array) -> list[Any]:
@@ -80,7 +80,7 @@ def _times(column: pa.Array) -> list[Any]:
     text = pc.replace_substring(column.cast(pa.string()), " ", "T", max_replacements=1)
     if kind.tz is not None:
         text = pc.binary_join_element_wise(text, "Z", "")
-    return text.to_pylist()  # type: ignore[no-any-return]
+    return text.to_pylist()
 
 
 def _structs(column: pa.StructArray) -> list[Any]:

@@ -72,7 +72,7 @@ def format_suffix(path: str | os.PathLike[str]) -> str:
 
 
 def _by_name(name: str) -> Format:
-    make = FORMATS.get(name) if isinstance(name, str) else None
+    make = FORMATS.get(name)
     if make is None:
         near = nearest_names(str(name), FORMATS)
         raise BuildError(

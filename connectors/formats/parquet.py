@@ -95,7 +95,10 @@ def _open(file: BinaryIO, name: str, metadata: pq.FileMetaData | None = None) ->
 
 
 class ParquetReader(FormatReader):
-    """Reads one Parquet file. The position is ``{"group": number of the next row group, "row": rows before}``."""
+    """Reads one Parquet file.
+
+    The position is ``{"group": number of the next row group, "row": rows before it}``.
+    """
 
     def __init__(
         self,

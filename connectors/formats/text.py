@@ -1,4 +1,4 @@
-"""What the text formats share: a file is cut into blocks of whole records, and every block knows its lines and rows.
+"""What the text formats share: cutting a file into blocks of whole records that know their lines and rows.
 
 Cutting happens under the split's lock, so it only fetches bytes and looks for the last record end;
 decoding is left to whoever takes the block. Positions count bytes of the uncompressed text.
@@ -54,9 +54,6 @@ class Cutter(Protocol):
 
         When `ended`, nothing follows, and all of `data` is taken.
         """
-
-    def records(self, data: bytes) -> list[tuple[int, int]]:
-        """Where each record of `data` begins and ends, blank lines left out. Slow: for messages only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +146,7 @@ class TextReader(FormatReader):
                 return None
             cut = self._cutter.cut(data, ended=len(data) < want)
             if cut is not None:
-                self._advance(data, cut)
+                self._advance(cut)
                 return data, cut
             if want >= RECORD_BYTES_MAX:
                 raise DataError(
@@ -161,12 +158,12 @@ class TextReader(FormatReader):
                 )
             want = min(2 * want, RECORD_BYTES_MAX)
 
-    def _advance(self, data: bytes, cut: Cut) -> None:
+    def _advance(self, cut: Cut) -> None:
         self._offset += cut.nbytes
         self._line += cut.lines
         self._row += cut.rows
         if not self._seekable:
-            self._carry = data[cut.nbytes :]
+            self._carry = self._carry[cut.nbytes :]
 
     def _bytes_ahead(self, size: int) -> bytes:
         """The next `size` bytes, fewer only at the end of the file. They stay unread."""

@@ -56,17 +56,22 @@ class WindowAggregateNode(Node):
         self.require_time("a window")
         source = self.inputs[0]
         if self.allowed_lateness < 0:
-            raise BuildError("allowed_lateness must not be negative", got=format_duration(self.allowed_lateness))
+            raise BuildError(
+                "allowed_lateness must not be negative", got=format_duration(self.allowed_lateness)
+            )
         if not self.aggregates:
-            raise BuildError("agg() was given no aggregate", expected='such as n=sl.count()')
+            raise BuildError("agg() was given no aggregate", expected="such as n=sl.count()")
         for name, expr in self.aggregates.items():
             if name in source.keys or name in ("window_start", "window_end"):
                 raise BuildError(
-                    f"the name {name!r} is taken", hint="keys and window bounds are columns of the result: choose another"
+                    f"the name {name!r} is taken",
+                    hint="keys and window bounds are columns of the result: choose another",
                 )
             if not expr.contains_aggregate:
                 raise BuildError(
-                    f"{name}={expr} is no aggregate", expected="one value per window", hint=f"such as {expr}.last()"
+                    f"{name}={expr} is no aggregate",
+                    expected="one value per window",
+                    hint=f"such as {expr}.last()",
                 )
             loose = expr.columns_outside_aggregates()
             if loose:
@@ -84,7 +89,9 @@ class WindowAggregateNode(Node):
     def bounds_type(self) -> pa.DataType:
         """The type of ``window_start`` and ``window_end``: that of the time column where it is fine enough."""
         source = self.inputs[0]
-        return bounds_type(None if source.time is None else source.schema.field(source.time).type, self.window)
+        return bounds_type(
+            None if source.time is None else source.schema.field(source.time).type, self.window
+        )
 
     @property
     def parts(self) -> list[Expr]:
@@ -157,7 +164,9 @@ class WindowAggregateNode(Node):
         return pa.schema([*self.inputs[0].schema, *fields])
 
     def describe(self) -> str:
-        lateness = f", allowed_lateness={format_duration(self.allowed_lateness)!r}" if self.allowed_lateness else ""
+        lateness = (
+            f", allowed_lateness={format_duration(self.allowed_lateness)!r}" if self.allowed_lateness else ""
+        )
         named = ", ".join(f"{n}={e}" for n, e in self.aggregates.items())
         return f"{self.window.describe()}{lateness}: {named}"
 
@@ -278,7 +287,9 @@ class WindowOperator(PaneOperator):
         assert batch.time is not None and batch.mark is not None
         starts = self.window.starts(batch.time)
         ends = self.window.ends(starts)
-        closing = np.where(ends > np.iinfo(np.int64).max - self.lateness, np.iinfo(np.int64).max, ends + self.lateness)
+        closing = np.where(
+            ends > np.iinfo(np.int64).max - self.lateness, np.iinfo(np.int64).max, ends + self.lateness
+        )
         late = batch.mark >= closing
         count = int(late.sum())
         if count == 0:

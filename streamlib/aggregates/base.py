@@ -67,7 +67,9 @@ def is_plain(data_type: pa.DataType) -> bool:
     )
 
 
-def refuse(name: str, input_type: pa.DataType | None, expected: str, hint: str | None = None) -> TypeMismatchError:
+def refuse(
+    name: str, input_type: pa.DataType | None, expected: str, hint: str | None = None
+) -> TypeMismatchError:
     """The error for an aggregate that does not work on `input_type`."""
     if input_type is None:
         return TypeMismatchError(f"{name}() needs a column", expected=expected, got="no column")

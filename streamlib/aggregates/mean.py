@@ -30,7 +30,11 @@ class Mean(Aggregate):
     def result_type(self, input_type: pa.DataType | None) -> pa.DataType:
         if input_type is None:
             raise refuse(self.name, None, _EXPECTED)
-        if pa.types.is_integer(input_type) or pa.types.is_floating(input_type) or pa.types.is_boolean(input_type):
+        if (
+            pa.types.is_integer(input_type)
+            or pa.types.is_floating(input_type)
+            or pa.types.is_boolean(input_type)
+        ):
             return pa.float64()
         hint = "cast it to int64 or float64 first" if not pa.types.is_nested(input_type) else None
         raise refuse(self.name, input_type, _EXPECTED, hint)

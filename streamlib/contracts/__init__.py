@@ -1,7 +1,7 @@
 """All that an outsider implements: source, sink, format, window, operator. No implementation here."""
 
 from streamlib.contracts.format import Format, FormatReader, FormatWriter
-from streamlib.contracts.operator import Operator, Output, State, Tagged, Wait
+from streamlib.contracts.operators import Operator, Output, State, Tagged, Wait
 from streamlib.contracts.sink import Sink, SinkWriter
 from streamlib.contracts.source import PENDING, Block, Pending, Source, Split, SplitReader
 from streamlib.contracts.window import Window

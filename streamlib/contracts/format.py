@@ -71,6 +71,7 @@ class Format(ABC):
         schema: pa.Schema,
         columns: Sequence[str] | None = None,
         position: Any = None,
+        exact: bool = False,
     ) -> FormatReader:
         """A reader of the rows of `file`, at the beginning or at a `Block.position`.
 
@@ -80,6 +81,10 @@ class Format(ABC):
             schema: what every file of the source must fit.
             columns: read only these; all when None.
             position: where to go on.
+            exact: refuse a file with columns that `schema` has not; else they are not read.
+
+        Raises:
+            SourceError: the file is damaged, or does not fit the schema.
         """
 
     @abstractmethod

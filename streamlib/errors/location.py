@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass
+from types import FrameType
 
 _ENGINE_PACKAGES = ("streamlib",)
 
@@ -29,12 +30,12 @@ def user_location() -> Location | None:
 
     The file is given relative to the working folder when it lies below it.
     """
-    frame = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         package = frame.f_globals.get("__name__", "").partition(".")[0]
         if package not in _ENGINE_PACKAGES:
             return Location(_short(frame.f_code.co_filename), frame.f_lineno)
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
     return None
 
 

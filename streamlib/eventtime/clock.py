@@ -216,4 +216,3 @@ class EventClock:
     def high(self) -> int:
         """The largest event time seen, ns; MIN_TIME when there is none."""
         return max((s.max_time for s in self.splits.values()), default=MIN_TIME)
-

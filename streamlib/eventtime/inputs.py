@@ -67,12 +67,12 @@ class InputProgress:
 
     def of_inputs(self, indices: Iterable[int]) -> int:
         """The merged watermark of some inputs, such as the channels of one side; MAX_TIME when none counts."""
-        return min((self._marks[i] for i in indices if not (self._idle[i] or self._ended[i])), default=MAX_TIME)
+        return min(
+            (self._marks[i] for i in indices if not (self._idle[i] or self._ended[i])), default=MAX_TIME
+        )
 
     def _merge(self) -> bool:
-        live = [
-            m for m, i, e in zip(self._marks, self._idle, self._ended, strict=True) if not (i or e)
-        ]
+        live = [m for m, i, e in zip(self._marks, self._idle, self._ended, strict=True) if not (i or e)]
         if not live:
             return False
         merged = min(live)

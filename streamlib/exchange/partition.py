@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from streamlib.elements import Batch
 from streamlib.kernels.keys import KeyEncoder, exchange_order, partition
 
@@ -31,6 +33,6 @@ class Partitioner:
         sorted_rows = batch.take(order)
         return [
             (worker, sorted_rows.slice(int(begin), int(end - begin)))
-            for worker, (begin, end) in enumerate(zip(offsets[:-1], offsets[1:], strict=True))
+            for worker, (begin, end) in enumerate(pairwise(offsets))
             if end > begin
         ]

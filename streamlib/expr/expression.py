@@ -41,7 +41,7 @@ class Expr(Operators):
     stand for and, or, not. Integers overflow with an error, never silently; `/` gives a float,
     dividing integers with `//` and `%` by zero gives null; a comparison with null is null.
 
-    >>> from streamlib.expr import col
+    >>> from streamlib import col
     >>> (col("price") * col("volume")).sum() / col("volume").sum()
     (col("price") * col("volume")).sum() / col("volume").sum()
     """
@@ -63,7 +63,7 @@ class Expr(Operators):
     def key(self) -> Hashable:
         """Equal for expressions written the same; for sets and dicts, since `==` builds an expression.
 
-        >>> from streamlib.expr import col
+        >>> from streamlib import col
         >>> (col("a") + 1).key() == (col("a") + 1).key(), (col("a") + 1).key() == (col("a") + 1.0).key()
         (True, False)
         """
@@ -72,7 +72,7 @@ class Expr(Operators):
     def columns(self) -> list[str]:
         """The input columns it reads, in the order of first use.
 
-        >>> from streamlib.expr import col
+        >>> from streamlib import col
         >>> (col("b") + col("a") * col("b")).columns()
         ['b', 'a']
         """
@@ -81,7 +81,7 @@ class Expr(Operators):
     def columns_outside_aggregates(self) -> list[str]:
         """The columns it reads row by row; an expression for `.agg(...)` has none.
 
-        >>> from streamlib.expr import col
+        >>> from streamlib import col
         >>> (col("a").sum() / col("b")).columns_outside_aggregates()
         ['b']
         """
@@ -90,6 +90,19 @@ class Expr(Operators):
     def aggregates(self) -> list[AggExpr]:
         """The distinct aggregates in it, in the order of first use."""
         return [AggExpr._of(node) for node in post_order(self._node) if isinstance(node, Aggregated)]
+
+    @property
+    def is_column(self) -> bool:
+        """Whether it is a column as it stands, perhaps under another name.
+
+        >>> from streamlib.expr import col
+        >>> col("a").is_column, col("a").alias("b").is_column, (col("a") + 1).is_column
+        (True, True, False)
+        """
+        node = self._node
+        while isinstance(node, Alias):
+            node = node.children[0]
+        return isinstance(node, Column)
 
     @property
     def contains_aggregate(self) -> bool:
@@ -102,7 +115,7 @@ class Expr(Operators):
         Raises:
             BuildError: it has neither, such as a constant.
 
-        >>> from streamlib.expr import col
+        >>> from streamlib import col
         >>> (1 - col("price").abs()).output_name()
         'price'
         """
@@ -121,7 +134,7 @@ class Expr(Operators):
 
         Pairs, not a dict: two expressions of one hash would be compared by `==`, which builds another.
 
-        >>> from streamlib.expr import col
+        >>> from streamlib import col
         >>> ratio = col("pv").sum() / col("v").sum()
         >>> ratio.replace([(a, col(f"_{i}")) for i, a in enumerate(ratio.aggregates())])
         col("_0") / col("_1")
@@ -136,7 +149,7 @@ class Expr(Operators):
             TypeMismatchError: an operation on types that it does not work on.
 
         >>> import pyarrow as pa
-        >>> from streamlib.expr import col
+        >>> from streamlib import col
         >>> (col("n") / 2).type_in(pa.schema({"n": pa.int32()}))
         DataType(double)
         """
@@ -150,7 +163,7 @@ class Expr(Operators):
             DataError: a value that cannot be computed, such as an integer overflow or a failed cast.
 
         >>> import pyarrow as pa
-        >>> from streamlib.expr import col
+        >>> from streamlib import col
         >>> (col("a") // 2).evaluate(pa.record_batch({"a": [7, -7, None]})).to_pylist()
         [3, -4, None]
         """
@@ -198,7 +211,7 @@ class Expr(Operators):
     def alias(self, name: str) -> Expr:
         """The same values under another name.
 
-        >>> from streamlib.expr import col
+        >>> from streamlib import col
         >>> (col("price") * 2).alias("double").output_name()
         'double'
         """
@@ -211,7 +224,7 @@ class Expr(Operators):
         a value that has no place in the new type is a DataError.
 
         >>> import pyarrow as pa
-        >>> from streamlib.expr import col
+        >>> from streamlib import col
         >>> col("s").cast("int64").evaluate(pa.record_batch({"s": ["7", None]})).to_pylist()
         [7, None]
         """
@@ -221,7 +234,7 @@ class Expr(Operators):
         """The absolute value.
 
         >>> import pyarrow as pa
-        >>> from streamlib.expr import col
+        >>> from streamlib import col
         >>> col("a").abs().evaluate(pa.record_batch({"a": [-2, 3]})).to_pylist()
         [2, 3]
         """
@@ -231,7 +244,7 @@ class Expr(Operators):
         """Rounded to so many decimals, halves to even; a negative number rounds to tens, hundreds, ...
 
         >>> import pyarrow as pa
-        >>> from streamlib.expr import col
+        >>> from streamlib import col
         >>> col("a").round(1).evaluate(pa.record_batch({"a": [1.26, -0.44]})).to_pylist()
         [1.3, -0.4]
         """
@@ -241,7 +254,7 @@ class Expr(Operators):
         """Whether there is no value. NaN is a value.
 
         >>> import pyarrow as pa
-        >>> from streamlib.expr import col
+        >>> from streamlib import col
         >>> col("a").is_null().evaluate(pa.record_batch({"a": [1.0, None]})).to_pylist()
         [False, True]
         """
@@ -251,7 +264,7 @@ class Expr(Operators):
         """Whether there is a value.
 
         >>> import pyarrow as pa
-        >>> from streamlib.expr import col
+        >>> from streamlib import col
         >>> col("a").is_not_null().evaluate(pa.record_batch({"a": [1.0, None]})).to_pylist()
         [True, False]
         """
@@ -261,7 +274,7 @@ class Expr(Operators):
         """Whether a float is NaN; null where it is null.
 
         >>> import pyarrow as pa
-        >>> from streamlib.expr import col
+        >>> from streamlib import col
         >>> col("a").is_nan().evaluate(pa.record_batch({"a": [float("nan"), None]})).to_pylist()
         [True, None]
         """
@@ -271,7 +284,7 @@ class Expr(Operators):
         """`value`, a constant or an expression, where there is none.
 
         >>> import pyarrow as pa
-        >>> from streamlib.expr import col
+        >>> from streamlib import col
         >>> col("a").fill_null(0).evaluate(pa.record_batch({"a": [5, None]})).to_pylist()
         [5, 0]
         """
@@ -283,7 +296,7 @@ class Expr(Operators):
         """Whether the value lies between two bounds; `closed` says which of them belong to it.
 
         >>> import pyarrow as pa
-        >>> from streamlib.expr import col
+        >>> from streamlib import col
         >>> col("a").is_between(2, 3).evaluate(pa.record_batch({"a": [1, 2, 3, None]})).to_pylist()
         [False, True, True, None]
         """
@@ -295,7 +308,7 @@ class Expr(Operators):
         """A pyarrow.compute function by name, with this as its first argument; see `streamlib.call`.
 
         >>> import pyarrow as pa
-        >>> from streamlib.expr import col
+        >>> from streamlib import col
         >>> begins = col("s").call("starts_with", pattern="a")
         >>> begins.evaluate(pa.record_batch({"s": ["ab", "b"]})).to_pylist()
         [True, False]

@@ -17,7 +17,7 @@ _UNITS = ("s", "ms", "us", "ns")
 def col(name: str) -> Expr:
     """A column of the input.
 
-    >>> from streamlib.expr import col
+    >>> from streamlib import col
     >>> col("price") > 0
     col("price") > 0
     """
@@ -32,7 +32,7 @@ def lit(value: object) -> Expr:
     Raises:
         BuildError: Arrow has no type for it.
 
-    >>> from streamlib.expr import col, lit
+    >>> from streamlib import col, lit
     >>> lit("buy").alias("side")
     lit("buy").alias("side")
     """
@@ -42,7 +42,7 @@ def lit(value: object) -> Expr:
 def count() -> AggExpr:
     """How many rows are in a window or key; for use in `.agg(...)`.
 
-    >>> from streamlib.expr import count
+    >>> from streamlib import count
     >>> count()
     count()
     """
@@ -53,7 +53,7 @@ def coalesce(*exprs: Expr | object) -> Expr:
     """The first of them that is not null. A string names a column; a constant text is `lit("...")`.
 
     >>> import pyarrow as pa
-    >>> from streamlib.expr import coalesce
+    >>> from streamlib import coalesce
     >>> coalesce("a", "b", 0).evaluate(pa.record_batch({"a": [1, None, None], "b": [5, 6, None]})).to_pylist()
     [1, 6, 0]
     """
@@ -66,7 +66,7 @@ def from_epoch(column: Expr | str, unit: OneOf["s", "ms", "us", "ns"]) -> Expr:
     """Integers since 1970 as timestamps of that unit, UTC.
 
     >>> import pyarrow as pa
-    >>> from streamlib.expr import from_epoch
+    >>> from streamlib import from_epoch
     >>> from_epoch("t", "ms").evaluate(pa.record_batch({"t": [1500]}))[0]
     <pyarrow.TimestampScalar: '1970-01-01T00:00:01.500'>
     """
@@ -91,7 +91,7 @@ def call(function: str, *inputs: object, **options: object) -> Expr:
         BuildError: an unknown function, one that does not work row by row, or unknown options.
 
     >>> import pyarrow as pa
-    >>> from streamlib.expr import call, col
+    >>> from streamlib import call, col
     >>> call("utf8_upper", col("s")).evaluate(pa.record_batch({"s": ["btc"]})).to_pylist()
     ['BTC']
     """
@@ -106,7 +106,7 @@ def named_exprs(args: Sequence[Expr | str], kwargs: Mapping[str, object]) -> dic
     Raises:
         BuildError: a name that comes twice, or an expression without one.
 
-    >>> from streamlib.expr import col
+    >>> from streamlib import col
     >>> named_exprs(("symbol", col("price").abs()), {"twice": col("price") * 2})
     {'symbol': col("symbol"), 'price': col("price").abs(), 'twice': col("price") * 2}
     """

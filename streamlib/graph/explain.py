@@ -36,7 +36,9 @@ def explain(sinks: Sequence[Node]) -> str:
             facts.append(f"state: {node.state_bound()}")
         if isinstance(node, SinkNode):
             reasons = timing_reasons(node)
-            facts.append("output: " + (f"timing, because {'; '.join(reasons)}" if reasons else "deterministic"))
+            facts.append(
+                "output: " + (f"timing, because {'; '.join(reasons)}" if reasons else "deterministic")
+            )
             facts.append(f"guarantee: {node.sink.guarantee} within one run")
         lines.extend(f"       {fact}" for fact in facts)
     return "\n".join(lines)

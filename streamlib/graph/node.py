@@ -15,8 +15,8 @@ import pyarrow as pa
 
 from streamlib.contracts import Operator, Sink, Source
 from streamlib.elements import Batch
-from streamlib.eventtime import EventClock
 from streamlib.errors import BuildError, ColumnNotFoundError, Location, StreamlibError
+from streamlib.eventtime import EventClock
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,8 @@ class Node(ABC):
             self._set(timed=self.derive_timed(), time=self.derive_time(), keys=self.derive_keys())
             self.validate()
         except StreamlibError as error:
-            raise error.in_step(self.label, self.at)
+            error.in_step(self.label, self.at)
+            raise
 
     def _set(self, **values: object) -> None:
         for name, value in values.items():

@@ -120,7 +120,11 @@ def plan_graph(sinks: Sequence[SinkNode], workers: int = 1, several_splits: bool
         BuildError: there is nothing to run, or two steps have one name.
     """
     if not sinks:
-        raise BuildError("there is nothing to run", expected="at least one sink", hint="end a stream with .write_files(...)")
+        raise BuildError(
+            "there is nothing to run",
+            expected="at least one sink",
+            hint="end a stream with .write_files(...)",
+        )
     nodes = topological(sinks)
     narrowed = _narrow_sources(nodes)
     names = _names(nodes)
@@ -184,7 +188,11 @@ def _names(nodes: Sequence[Node]) -> dict[int, str]:
     for node in nodes:
         if node.name is not None:
             if node.name in taken:
-                raise BuildError(f"two steps are named {node.name!r}", at=node.at, hint="names identify a step: give each its own")
+                raise BuildError(
+                    f"two steps are named {node.name!r}",
+                    at=node.at,
+                    hint="names identify a step: give each its own",
+                )
             taken.add(node.name)
             names[id(node)] = node.name
     for node in nodes:
@@ -219,11 +227,11 @@ def _narrow_sources(nodes: Sequence[Node]) -> dict[int, Node]:
             continue
         if isinstance(node, SideNode):
             want(node.inputs[0], None)
-            for source in node.inputs[0].inputs:
-                want(source, None)
+            for feeder in node.inputs[0].inputs:
+                want(feeder, None)
             continue
-        for source, needed in zip(node.inputs, node.needs(columns), strict=True):
-            want(source, needed)
+        for feeder, needed in zip(node.inputs, node.needs(columns), strict=True):
+            want(feeder, needed)
     return narrowed
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
 
 
-class DiskCache(FunctionCache):  # type: ignore[misc]
+class DiskCache(FunctionCache):
     """The compiled form of one kernel on disk. A damaged or unwritable file only costs a compilation."""
 
     @classmethod
@@ -21,7 +21,7 @@ class DiskCache(FunctionCache):  # type: ignore[misc]
         """
         place = folder / function.__module__
 
-        class Locator(_CacheLocator):  # type: ignore[misc]
+        class Locator(_CacheLocator):
             def get_cache_path(self) -> str:
                 return str(place)
 
@@ -35,8 +35,8 @@ class DiskCache(FunctionCache):  # type: ignore[misc]
             def from_function(cls, function: Any, file: str) -> Locator:
                 return cls()
 
-        class Implementation(CompileResultCacheImpl):  # type: ignore[misc]
-            _locator_classes = [Locator]
+        class Implementation(CompileResultCacheImpl):
+            _locator_classes: Any = [Locator]
 
         class Bound(cls):  # type: ignore[misc,valid-type]
             _impl_class = Implementation
@@ -51,12 +51,12 @@ class DiskCache(FunctionCache):  # type: ignore[misc]
 
     def load_overload(self, signature: Any, target: Any) -> Any:
         try:
-            return super().load_overload(signature, target)
+            return super().load_overload(signature, target)  # type: ignore[no-untyped-call]
         except Exception:
             return None  # damaged: compile anew and write it again
 
     def save_overload(self, signature: Any, data: Any) -> None:
         try:
-            super().save_overload(signature, data)
+            super().save_overload(signature, data)  # type: ignore[no-untyped-call]
         except OSError:
             pass  # disk full, or the folder went away: the kernel still runs

@@ -209,7 +209,7 @@ def _compile(function: Callable[..., Any], signature: str) -> tuple[Callable[...
     for name, item in (("ints", "int64"), ("words", "uint64"), ("codes", "int32"), ("flags", "uint8")):
         names[name] = types.Array(names[item], 1, "C", readonly=True)
     parsed = eval(signature, {}, names)
-    dispatcher = njit(nogil=True)(_bound(function))
+    dispatcher: Any = njit(nogil=True)(_bound(function))
     disk = DiskCache.of(dispatcher.py_func, cache_dir(), source_hash())
     if disk is not None:
         dispatcher._cache = disk
@@ -243,7 +243,8 @@ def _bound(function: Callable[..., Any]) -> FunctionType:
 def _helper(function: Any) -> Any:
     from numba import njit
 
-    return njit(no_cpython_wrapper=True, no_cfunc_wrapper=True)(_bound(function))
+    options: Any = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}  # Python never calls a helper
+    return njit(**options)(_bound(function))
 
 
 def _names(code: CodeType) -> set[str]:

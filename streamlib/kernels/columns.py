@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from streamlib.kernels._jit import inline
-from streamlib.kernels.memory import load_u8
+from streamlib.kernels.memory import I64, load_u8
 
 _ONE = np.uint64(1)
 _SEVEN = np.uint64(7)
@@ -37,9 +37,10 @@ class WordColumn:
 
 
 @inline
-def is_valid(validity: int, bit: int) -> bool:
+def is_valid(validity: I64, bit: I64) -> bool:
     """Whether bit number `bit` of the bitmap at address `validity` is set."""
-    return (load_u8(validity, bit >> 3) >> (np.uint64(bit) & _SEVEN)) & _ONE != np.uint64(0)
+    byte = load_u8(validity, bit >> 3)
+    return bool((byte >> (np.uint64(bit) & _SEVEN)) & _ONE != np.uint64(0))
 
 
 def storage_dtype(data_type: pa.DataType) -> np.dtype[Any]:
@@ -49,8 +50,10 @@ def storage_dtype(data_type: pa.DataType) -> np.dtype[Any]:
     dtype('int32')
     """
     if pa.types.is_integer(data_type) or pa.types.is_floating(data_type):
-        return np.dtype(data_type.to_pandas_dtype())
-    return np.dtype(f"int{data_type.bit_width}")
+        named: np.dtype[Any] = np.dtype(data_type.to_pandas_dtype())
+        return named
+    signed: np.dtype[Any] = np.dtype(f"int{data_type.bit_width}")
+    return signed
 
 
 def lane(data_type: pa.DataType) -> str:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from streamlib.kernels._jit import inline
-from streamlib.kernels.memory import fold, load_u8, load_u64, store_u8, store_u64
+from streamlib.kernels.memory import I64, fold, load_u8, load_u64, store_u8, store_u64
 
 HASH_VERSION = 1
 """Changes when equal keys would hash otherwise than in saved state."""
@@ -28,13 +28,13 @@ _ONE = np.uint64(1)
 
 
 @inline
-def hash_word(word: int) -> int:
+def hash_word(word: I64) -> I64:
     """The 64-bit hash of a key's word."""
     return fold(np.uint64(word) ^ K1, K0)
 
 
 @inline
-def hash_bytes(address: int, length: int) -> int:
+def hash_bytes(address: I64, length: I64) -> I64:
     """A 64-bit digest of `length` >= 8 bytes."""
     digest = np.uint64(length) * K1
     last = address + length - 8
@@ -46,7 +46,7 @@ def hash_bytes(address: int, length: int) -> int:
 
 
 @inline
-def bytes_word(address: int, length: int, end: int) -> int:
+def bytes_word(address: I64, length: I64, end: I64) -> I64:
     """The word of a byte string: up to 7 bytes stand in it, with the length above; else tag and digest.
 
     Args:
@@ -66,7 +66,7 @@ def bytes_word(address: int, length: int, end: int) -> int:
 
 
 @inline
-def equal_bytes(a: int, b: int, length: int) -> bool:
+def equal_bytes(a: I64, b: I64, length: I64) -> bool:
     """Whether two strings of `length` >= 8 bytes are equal."""
     place = np.int64(0)
     last = length - 8
@@ -74,11 +74,11 @@ def equal_bytes(a: int, b: int, length: int) -> bool:
         if load_u64(a + place, 0) != load_u64(b + place, 0):
             return False
         place += 8
-    return load_u64(a + last, 0) == load_u64(b + last, 0)
+    return bool(load_u64(a + last, 0) == load_u64(b + last, 0))
 
 
 @inline
-def copy_bytes(target: int, source: int, length: int) -> None:
+def copy_bytes(target: I64, source: I64, length: I64) -> None:
     """Copies `length` bytes between places that do not overlap."""
     if length >= 8:
         place = np.int64(0)

@@ -15,6 +15,7 @@ Encoding of several columns: for each column one byte, 0 for null or 1, then 8 b
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -28,7 +29,7 @@ from streamlib.errors import DataError, TypeMismatchError
 from streamlib.kernels._jit import inline, kernel
 from streamlib.kernels.columns import is_valid, validity_of, values_of, word_column
 from streamlib.kernels.hashing import NULL_WORD, bytes_word, copy_bytes, hash_word
-from streamlib.kernels.memory import load_i32, load_u64, store_u8, store_u64
+from streamlib.kernels.memory import I64, load_i32, load_u64, store_u8, store_u64
 
 Uint64s = npt.NDArray[np.uint64]
 Int64s = npt.NDArray[np.int64]
@@ -73,7 +74,7 @@ class EncodedKeys:
 
 @inline
 def write_bytes_words(
-    offsets: int, data: int, end: int, validity: int, bit: int, rows: int, words: int
+    offsets: I64, data: I64, end: I64, validity: I64, bit: I64, rows: I64, words: I64
 ) -> None:
     """Writes the words of `rows` byte strings to the address `words`."""
     if validity == 0:
@@ -92,7 +93,7 @@ def write_bytes_words(
 
 
 @kernel("void(int64, int64, int64, int64, int64, int64, int64)")
-def bytes_words(offsets: int, data: int, end: int, validity: int, bit: int, rows: int, words: int) -> None:
+def bytes_words(offsets: I64, data: I64, end: I64, validity: I64, bit: I64, rows: I64, words: I64) -> None:
     """As `write_bytes_words`."""
     write_bytes_words(offsets, data, end, validity, bit, rows, words)
 
@@ -122,7 +123,7 @@ def counting_sort(parts: Int64s, offsets: Int64s, order: Int64s) -> None:
 
 
 @kernel("void(int64, int64, int64, int64, int64[::1])")
-def put_words(rows: int, values: int, validity: int, bit: int, cursor: Int64s) -> None:
+def put_words(rows: I64, values: I64, validity: I64, bit: I64, cursor: Int64s) -> None:
     """Appends a fixed-width column to the encoding of each row; `cursor` holds where each row stands."""
     for i in range(rows):
         place = cursor[i]
@@ -136,7 +137,7 @@ def put_words(rows: int, values: int, validity: int, bit: int, cursor: Int64s) -
 
 
 @kernel("void(int64, int64, int64, int64, int64, int64[::1])")
-def put_bytes(rows: int, offsets: int, data: int, validity: int, bit: int, cursor: Int64s) -> None:
+def put_bytes(rows: I64, offsets: I64, data: I64, validity: I64, bit: I64, cursor: Int64s) -> None:
     """Appends a string column to the encoding of each row."""
     for i in range(rows):
         place = cursor[i]
@@ -372,18 +373,16 @@ def _bytes_keys(column: pa.Array) -> EncodedKeys:
 def _words_at(keys: EncodedKeys) -> Uint64s:
     if keys.rows == 0:
         return np.empty(0, dtype=np.uint64)
-    import ctypes
-
-    raw = (ctypes.c_uint64 * keys.rows).from_address(keys.values)
-    return np.frombuffer(raw, dtype=np.uint64).copy()
+    raw: Any = (ctypes.c_uint64 * keys.rows).from_address(keys.values)
+    words: Uint64s = np.frombuffer(raw, dtype=np.uint64).copy()
+    return words
 
 
 def _valid_rows(keys: EncodedKeys) -> npt.NDArray[np.bool_]:
-    import ctypes
-
     first = keys.bit // 8
     size = (keys.bit + keys.rows + 7) // 8 - first
-    raw = (ctypes.c_uint8 * size).from_address(keys.validity + first)
-    bits = np.unpackbits(np.frombuffer(raw, dtype=np.uint8), bitorder="little")
+    raw: Any = (ctypes.c_uint8 * size).from_address(keys.validity + first)
+    bitmap: npt.NDArray[np.uint8] = np.frombuffer(raw, dtype=np.uint8)
     start = keys.bit - 8 * first
-    return bits[start : start + keys.rows].astype(np.bool_)
+    valid: npt.NDArray[np.bool_] = np.unpackbits(bitmap, bitorder="little").astype(np.bool_)
+    return valid[start : start + keys.rows]

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamlib.kernels._jit import inline, kernel
+from streamlib.kernels.memory import I64
 
 Int64s = npt.NDArray[np.int64]
 Int32s = npt.NDArray[np.int32]
@@ -44,13 +45,13 @@ class Progress(NamedTuple):
 
 
 @inline
-def lowered(time: int, delay: int) -> int:
+def lowered(time: I64, delay: I64) -> I64:
     """`time - delay` (delay >= 0), held at MIN_TIME."""
     return time - delay if time >= _MIN + delay else _MIN
 
 
 @kernel("UniTuple(int64, 4)(ints, int64, int64, int64)")
-def scan(times: Int64s, running_max: int, floor: int, max_delay: int) -> tuple[int, int, int, int]:
+def scan(times: Int64s, running_max: I64, floor: I64, max_delay: I64) -> tuple[I64, I64, I64, I64]:
     """The new running maximum, the smallest and largest time, and the number of rows behind.
 
     A block of rows is looked at one by one only when its smallest time is below what the mark can
@@ -76,7 +77,7 @@ def scan(times: Int64s, running_max: int, floor: int, max_delay: int) -> tuple[i
 
 
 @kernel("void(ints, int64, int64, int64, int64[::1])")
-def write_marks(times: Int64s, running_max: int, floor: int, max_delay: int, marks: Int64s) -> None:
+def write_marks(times: Int64s, running_max: I64, floor: I64, max_delay: I64, marks: Int64s) -> None:
     """Writes the mark of each row to `marks`."""
     top = running_max
     for i in range(len(times)):
@@ -86,8 +87,8 @@ def write_marks(times: Int64s, running_max: int, floor: int, max_delay: int, mar
 
 @kernel("UniTuple(int64, 3)(ints, codes, int64[::1], ints, int64, int64[::1])")
 def scan_splits(
-    times: Int64s, splits: Int32s, running_max: Int64s, floor: Int64s, max_delay: int, marks: Int64s
-) -> tuple[int, int, int]:
+    times: Int64s, splits: Int32s, running_max: Int64s, floor: Int64s, max_delay: I64, marks: Int64s
+) -> tuple[I64, I64, I64]:
     """As `scan` and `write_marks` at once, with a split for each row; `running_max` is brought up to date.
 
     Args:

@@ -8,73 +8,79 @@ checked: a wrong address ends the process.
 from __future__ import annotations
 
 import ctypes
+from typing import Any
 
 from streamlib.kernels._jit import primitive
+
+I64 = Any
+"""A 64-bit integer: in plain Python an int or a NumPy scalar, which no annotation covers at once."""
+F64 = Any
+"""A 64-bit float, likewise."""
 
 _MASK = (1 << 64) - 1
 
 
 @primitive
-def load_i64(base: int, index: int) -> int:
+def load_i64(base: I64, index: I64) -> I64:
     """The int64 at `base + 8 * index`."""
     return ctypes.c_int64.from_address(base + 8 * index).value
 
 
 @primitive
-def load_u64(base: int, index: int) -> int:
+def load_u64(base: I64, index: I64) -> I64:
     """The uint64 at `base + 8 * index`."""
     return ctypes.c_uint64.from_address(base + 8 * index).value
 
 
 @primitive
-def load_f64(base: int, index: int) -> float:
+def load_f64(base: I64, index: I64) -> F64:
     """The float64 at `base + 8 * index`."""
     return ctypes.c_double.from_address(base + 8 * index).value
 
 
 @primitive
-def load_i32(base: int, index: int) -> int:
+def load_i32(base: I64, index: I64) -> I64:
     """The int32 at `base + 4 * index`, as int64."""
     return ctypes.c_int32.from_address(base + 4 * index).value
 
 
 @primitive
-def load_u8(base: int, index: int) -> int:
+def load_u8(base: I64, index: I64) -> I64:
     """The byte at `base + index`, as uint64."""
     return ctypes.c_uint8.from_address(base + index).value
 
 
 @primitive
-def store_i64(base: int, index: int, value: int) -> None:
+def store_i64(base: I64, index: I64, value: I64) -> None:
     """Writes an int64 to `base + 8 * index`."""
     ctypes.c_int64.from_address(base + 8 * index).value = int(value)
 
 
 @primitive
-def store_u64(base: int, index: int, value: int) -> None:
+def store_u64(base: I64, index: I64, value: I64) -> None:
     """Writes a uint64 to `base + 8 * index`."""
     ctypes.c_uint64.from_address(base + 8 * index).value = int(value)
 
 
 @primitive
-def store_f64(base: int, index: int, value: float) -> None:
+def store_f64(base: I64, index: I64, value: F64) -> None:
     """Writes a float64 to `base + 8 * index`."""
     ctypes.c_double.from_address(base + 8 * index).value = float(value)
 
 
 @primitive
-def store_u8(base: int, index: int, value: int) -> None:
+def store_u8(base: I64, index: I64, value: I64) -> None:
     """Writes a byte to `base + index`."""
     ctypes.c_uint8.from_address(base + index).value = int(value)
 
 
 @primitive
-def prefetch(address: int) -> None:
+def prefetch(address: I64) -> None:
     """Asks for the cache line at `address`; any address is allowed."""
 
 
 @primitive
-def fold(a: int, b: int) -> int:
+def fold(a: I64, b: I64) -> I64:
     """The two halves of the 128-bit product of two uint64, xor'ed: the mixing step of wyhash."""
     product = int(a) * int(b)
     return (product ^ (product >> 64)) & _MASK

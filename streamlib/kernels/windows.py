@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from streamlib.kernels._jit import inline
-from streamlib.kernels.memory import load_i64, store_i64
+from streamlib.kernels.memory import I64, load_i64, store_i64
 
 _MIN = np.int64(-(2**63))
 _MAX = np.int64(2**63 - 1)
@@ -14,7 +14,7 @@ _WINDOWS_MAX = np.uint64(2**50)
 
 
 @inline
-def window_start(time: int, size: int, offset: int) -> int:
+def window_start(time: I64, size: I64, offset: I64) -> I64:
     """The largest offset + k * size that is <= time (0 <= offset < size), held at MIN_TIME."""
     back = time % size - offset
     if back < 0:
@@ -23,7 +23,7 @@ def window_start(time: int, size: int, offset: int) -> int:
 
 
 @inline
-def write_starts(times: int, rows: int, size: int, offset: int, starts: int) -> None:
+def write_starts(times: I64, rows: I64, size: I64, offset: I64, starts: I64) -> None:
     """Writes the window start of each of `rows` times; both are addresses.
 
     Times are taken relative to the window of the smallest one and multiplied by 1 / size in floating
@@ -38,7 +38,12 @@ def write_starts(times: int, rows: int, size: int, offset: int, starts: int) -> 
         high = max(high, time)
     base = window_start(low, size, offset)
     span = np.uint64(high) - np.uint64(base)
-    if span < _SPAN_MAX and span // np.uint64(size) < _WINDOWS_MAX and base != _MIN and size < np.int64(2**61):
+    if (
+        span < _SPAN_MAX
+        and span // np.uint64(size) < _WINDOWS_MAX
+        and base != _MIN
+        and size < np.int64(2**61)
+    ):
         inverse = 1.0 / np.float64(size)
         for i in range(rows):
             past = load_i64(times, i) - base

@@ -39,7 +39,7 @@ class Report:
         late: late rows by window step.
         dropped: rows a filter did not keep, by step.
         windows_left_open: windows that a stop left unfinished, by step; their rows are in no output.
-        compile_seconds: time spent compiling kernels, which later runs find on disk.
+        compile_seconds: time spent compiling kernels; 0.0 when all were found on disk.
     """
 
     status: str
@@ -80,9 +80,13 @@ class Report:
                 text += f"; read them with .late on the result of {name}"
             lines.append(text)
         for name, count in self.windows_left_open.items():
-            lines.append(f"  open     {count:>14,}  windows of {name}: the run was stopped before they closed")
-        if self.compile_seconds >= 0.05:
-            lines.append(f"  compiled kernels in {self.compile_seconds:.1f} s; they are kept for the next run")
+            lines.append(
+                f"  open     {count:>14,}  windows of {name}: the run was stopped before they closed"
+            )
+        if self.compile_seconds:
+            lines.append(
+                f"  compiled kernels in {self.compile_seconds:.1f} s; they are kept for the next run"
+            )
         return "\n".join(lines)
 
 
@@ -118,6 +122,3 @@ def _kept_by(node: WindowAggregateNode, late_by: int) -> str | None:
         if needed >= 10 * unit:
             rounded = -(-needed // unit) * unit
     return format_duration(rounded if needed >= 10 else needed)
-
-
-

@@ -162,7 +162,8 @@ class Execution:
             counts: dict[str, int] = {}
             for worker in self.workers:
                 for name, count in worker.operators[step.index].counters().items():
-                    counts[name] = max(counts.get(name, 0), count) if name.endswith("_max") else counts.get(name, 0) + count
+                    before = counts.get(name, 0)
+                    counts[name] = max(before, count) if name.endswith("_max") else before + count
             if counts:
                 totals.counters[step.name] = counts
             open_windows = sum(w.operators[step.index].open_windows()[0] for w in self.workers)

@@ -10,7 +10,9 @@ from streamlib.runtime.worker import Status, Worker
 Schedule = Callable[[Sequence[Worker]], Worker]
 
 
-def run_inline(execution: Execution, schedule: Schedule | None = None, idle: Callable[[], bool] | None = None) -> None:
+def run_inline(
+    execution: Execution, schedule: Schedule | None = None, idle: Callable[[], bool] | None = None
+) -> None:
     """Runs an opened execution to its end.
 
     Args:
@@ -28,7 +30,8 @@ def run_inline(execution: Execution, schedule: Schedule | None = None, idle: Cal
                 continue
         chosen = workers[turn:] + workers[:turn]
         turn = (turn + 1) % len(workers)
-        if any([worker.step() is Status.WORKED for worker in chosen]):
+        worked = [worker.step() is Status.WORKED for worker in chosen]
+        if any(worked):
             continue
         if all(worker.done for worker in workers) or execution.stopped:
             return

@@ -34,7 +34,18 @@ class Receiver:
         inputs: how many inputs it has; none for a source.
     """
 
-    __slots__ = ("_active", "_active_mark", "_barrier", "_met", "_step", "_worker", "ended", "forwarded", "progress", "sides")
+    __slots__ = (
+        "_active",
+        "_active_mark",
+        "_barrier",
+        "_met",
+        "_step",
+        "_worker",
+        "ended",
+        "forwarded",
+        "progress",
+        "sides",
+    )
 
     def __init__(self, step: int, worker: Worker, inputs: int) -> None:
         self._step = step

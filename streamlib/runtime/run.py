@@ -105,7 +105,7 @@ class SharedRun:
         self.terminals = [step.index for step in plan.steps if not step.edges]
 
     def _incoming(self, target: int) -> list[Incoming]:
-        found = []
+        found: list[Incoming] = []
         for step in self.plan.steps:
             for edge in step.edges:
                 if edge.target == target:

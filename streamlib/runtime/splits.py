@@ -159,7 +159,8 @@ class SplitPool:
             assert isinstance(answer, Block)
             block = answer
             with self._lock:
-                if not all([clock.wake(run.index) for clock in run.clocks]):
+                counted = [clock.wake(run.index) for clock in run.clocks]
+                if not all(counted):
                     run.held = block
                     self.entering.append(run)
                     self._drop(run)

@@ -40,7 +40,9 @@ def run_threads(execution: Execution) -> None:
             finished.release()
 
     threads = [
-        threading.Thread(target=work, args=(worker, event), name=f"streamlib-worker-{worker.index}", daemon=True)
+        threading.Thread(
+            target=work, args=(worker, event), name=f"streamlib-worker-{worker.index}", daemon=True
+        )
         for worker, event in zip(execution.workers, events, strict=True)
     ]
     for thread in threads:

@@ -80,9 +80,7 @@ class Worker:
         self._idle_sent: set[int] = set()
         self._states: dict[int, dict[int, State]] = {}
         self._partitioners: dict[tuple[int, Edge], Partitioner] = {}
-        self._receivers = [
-            Receiver(step.index, self, len(run.incoming[step.index])) for step in self.steps
-        ]
+        self._receivers = [Receiver(step.index, self, len(run.incoming[step.index])) for step in self.steps]
         for step in self.steps:
             for number, incoming in enumerate(run.incoming[step.index]):
                 edge = incoming.edge
@@ -176,9 +174,11 @@ class Worker:
         """Nothing is parked and all inboxes are empty: progress of the sources, then a block."""
         if self._announce():
             return Status.WORKED
-        for step, clock in self.run.clocks.items():
-            if clock.watermark() > self._receivers[step].forwarded:
-                self._start(step, iter([Watermark(clock.watermark())]))
+        for stamping, clock in self.run.clocks.items():
+            time = clock.watermark()
+            if time > self._receivers[stamping].forwarded:
+                self._receivers[stamping].forwarded = time
+                self._start(stamping, iter([Watermark(time)]))
                 return Status.WORKED
         claim = self.run.pool.claim(self.index)
         if claim is not None:
@@ -186,11 +186,12 @@ class Worker:
             return Status.WORKED
         stopped = self.run.pool.stopped
         for step in self.steps:
-            if step.is_source and not self._receivers[step.index].ended:
-                if self.run.pool.exhausted(step.index) or (stopped and self.run.flush):
-                    self._receivers[step.index].ended = True
-                    self._start(step.index, iter([End()]))
-                    return Status.WORKED
+            if not step.is_source or self._receivers[step.index].ended:
+                continue
+            if self.run.pool.exhausted(step.index) or (stopped and self.run.flush):
+                self._receivers[step.index].ended = True
+                self._start(step.index, iter([End()]))
+                return Status.WORKED
         if all(receiver.ended for receiver in self._receivers):
             self.done = True
             return Status.DONE
@@ -342,7 +343,8 @@ class Worker:
     def _deliver(self, stage: int, frame: Frame) -> bool:
         """Delivers the next part; False when its channel does not admit it and the stack was parked."""
         edge, worker, element = frame.parts[-1]
-        number = self._input_of[frame.step, edge.target, edge.side, edge.tag, self.index if edge.keys is not None else None]
+        sender = None if edge.keys is None else self.index
+        number = self._input_of[frame.step, edge.target, edge.side, edge.tag, sender]
         if not edge.channel:
             frame.parts.pop()
             self._push(edge.target, self._receivers[edge.target].receive(number, element))

@@ -68,5 +68,3 @@ class Directory:
 def _place(start: int, mask: int) -> int:
     """`probe.pane_place` without NumPy scalars."""
     return ((start * 0x9E3779B97F4A7C15 & (2**64 - 1)) >> 32) & mask
-
-

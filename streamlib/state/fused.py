@@ -66,7 +66,7 @@ def _frame(name: str, plan: AccumulatorPlan, variant: Variant, body: _Body) -> K
     text.imports.update(body.imports)
     text.use("streamlib.kernels.memory", "load_f64", "load_i64", "load_u64", "store_i64")
     text.use("streamlib.kernels.windows", "write_starts")
-    text.use("streamlib.state.probe", "find_records")
+    text.use("streamlib.state.probe", "find_records", "prefetch_records")
     is_bytes = kind is KeyKind.BYTES
     if is_bytes:
         text.use("streamlib.kernels.keys", "write_bytes_words")
@@ -100,6 +100,11 @@ def _frame(name: str, plan: AccumulatorPlan, variant: Variant, body: _Body) -> K
     else:
         text.add(f"        words = {c(layout.CALL_KEY_VALUES)}")
     text.add(
+        f"        if {c(layout.CALL_PREFETCH)} != 0:",
+        "            prefetch_records(",
+        f"                count, starts, words, {c(layout.CALL_DIRECTORY)}, {c(layout.CALL_DIRECTORY_MASK)},",
+        f"                {head + len(plan.words)}, found,",
+        "            )",
         "        served = find_records(",
         "            count, starts, words,",
         f"            {is_bytes}, {c(layout.CALL_KEY_OFFSETS)} + 4 * row, {c(layout.CALL_KEY_DATA)},",
@@ -188,8 +193,10 @@ def _merge_body(plan: AccumulatorPlan, variant: Variant) -> _Body:
         f"other = source + {8 * len(plan.words)} * at",
         f"store_i64(record, {head}, load_i64(record, {head}) + load_i64(other, {head}))",
     ]
-    for place in plan.placed:
-        each.append(f"{text.function(place.accumulator.merge)}(record, other, {head + place.word})")
+    each += [
+        f"{text.function(place.accumulator.merge)}(record, other, {head + place.word})"
+        for place in plan.placed
+    ]
     return _Body(text.imports, before, each, False)
 
 

@@ -46,7 +46,8 @@ CALL_SCRATCH = 16  # three arrays of CHUNK words: starts, key words, record addr
 CALL_NOTES = 17  # pairs (pane number, row) of new slots
 CALL_REPORT = 18
 CALL_SOURCE = 19  # merge: address of the state words of row 0
-CALL_INPUTS = 20  # for each input: values, validity, bit
+CALL_PREFETCH = 20  # 1: some pane is larger than the cache
+CALL_INPUTS = 21  # for each input: values, validity, bit
 INPUT_WORDS = 3
 
 # The report of a call that stopped before its last row.

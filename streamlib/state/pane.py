@@ -29,6 +29,7 @@ _LOAD_SMALL = 0.25
 _PLACES_SMALL = 2**16  # half a megabyte: a table up to here fits into the second-level cache
 _SLOTS_MAX = 2**31
 _ARENA_MIN = 4096
+_LARGE = 2**20
 
 
 def address(array: npt.NDArray[np.generic]) -> int:
@@ -97,6 +98,11 @@ class Pane:
         """Bytes reserved, with the key columns."""
         keys = sum(chunk.nbytes for chunk in self.keys)
         return int(self._table.nbytes + self._records.nbytes + self._arena.nbytes + keys)
+
+    @property
+    def is_large(self) -> bool:
+        """Whether its table or records are too large for the second-level cache."""
+        return self._records.nbytes > _LARGE
 
     def grow(self) -> None:
         """Makes room for at least twice as many slots."""

@@ -79,6 +79,7 @@ class PaneStore:
         self._panes: Any = SortedDict()
         self._by_number: dict[int, Pane] = {}
         self._next_number = 0
+        self._large: set[int] = set()
         self._directory = Directory()
         self._slots_expected = 0
         inputs = len(plan.input_types)
@@ -179,7 +180,11 @@ class PaneStore:
         starts = values_of(partial.column(columns))
         state = partial.column(columns + 1)
         assert state.type == self._state_type, "partial results of another plan"
-        self._merge(_keys_of(partial, self.key_schema), starts, state.buffers()[1].address + state.offset * 8 * len(self.plan.words))
+        self._merge(
+            _keys_of(partial, self.key_schema),
+            starts,
+            state.buffers()[1].address + state.offset * 8 * len(self.plan.words),
+        )
 
     def _merge(self, keys: pa.RecordBatch, starts: Int64s, source: int) -> None:
         if keys.num_rows == 0:
@@ -222,6 +227,8 @@ class PaneStore:
         pane: Pane = self._panes.pop(start)
         del self._by_number[pane.number]
         self._directory.remove(pane)
+        self._large.discard(pane.number)
+        self._call[layout.CALL_PREFETCH] = 1 if self._large else 0
         self._slots_expected = pane.count
         return self._closed(pane)
 
@@ -237,7 +244,9 @@ class PaneStore:
         for pane in self._panes.values():
             closed = self._closed(pane)
             rows = len(closed.state)
-            starts = pa.array(np.full(rows, pane.start, dtype=np.int64)).view(schema.field("window_start").type)
+            starts = pa.array(np.full(rows, pane.start, dtype=np.int64)).view(
+                schema.field("window_start").type
+            )
             words = [
                 pa.array(np.ascontiguousarray(closed.state[:, index]).view(word.type))
                 for index, word in enumerate(self.plan.words)
@@ -314,16 +323,22 @@ class PaneStore:
             self._panes[start] = pane
             self._by_number[pane.number] = pane
         elif reason == layout.PANE_FULL:
-            self._panes[start].grow()
+            pane = self._panes[start]
+            pane.grow()
         else:
             assert reason == layout.ARENA_FULL
-            self._panes[start].grow_arena(int(self._report[layout.REPORT_NEED]))
+            pane = self._panes[start]
+            pane.grow_arena(int(self._report[layout.REPORT_NEED]))
+        if pane.is_large:
+            self._large.add(pane.number)
+            self._call[layout.CALL_PREFETCH] = 1
 
     def _keep_keys(self, keys: pa.RecordBatch, notes: Int64s) -> None:
         """Appends the key columns of new slots to their panes: one take, then a slice per pane."""
         if len(self.key_schema) == 0:
             return
         numbers, at = notes[:, 0], notes[:, 1]
+        keys = _without_views(keys)
         if numbers[0] == numbers[-1] and (numbers == numbers[0]).all():
             self._by_number[int(numbers[0])].keys.append(keys.take(pa.array(at)))
             return
@@ -343,6 +358,8 @@ class PaneStore:
             keys = pane.keys[0] if len(pane.keys) == 1 else pa.concat_batches(pane.keys)
             pane.keys = [keys]
             keys = _canonical_floats(keys)
+            if keys.schema.types != self.key_schema.types:
+                keys = keys.cast(self.key_schema)
         assert keys.num_rows == pane.count, "every slot has its key"
         return Closed(pane.start, keys, pane.records[:, self._head :], self.plan)
 
@@ -351,6 +368,20 @@ def _keys_of(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
     if len(schema) == 0:
         return batch.select([])
     return pa.RecordBatch.from_arrays(batch.columns[: len(schema)], schema=schema)
+
+
+def _without_views(keys: pa.RecordBatch) -> pa.RecordBatch:
+    """String views as strings: Arrow takes no rows of views."""
+    if not any(pa.types.is_string_view(kind) or pa.types.is_binary_view(kind) for kind in keys.schema.types):
+        return keys
+    fields = []
+    for field in keys.schema:
+        if pa.types.is_string_view(field.type):
+            field = field.with_type(pa.large_string())
+        elif pa.types.is_binary_view(field.type):
+            field = field.with_type(pa.large_binary())
+        fields.append(field)
+    return keys.cast(pa.schema(fields))
 
 
 def _canonical_floats(keys: pa.RecordBatch) -> pa.RecordBatch:

@@ -11,7 +11,7 @@ import numpy as np
 from streamlib.kernels._jit import inline, kernel
 from streamlib.kernels.columns import is_valid
 from streamlib.kernels.hashing import LONG_TAG, copy_bytes, equal_bytes, hash_word
-from streamlib.kernels.memory import load_i32, load_i64, load_u64, store_i64, store_u64
+from streamlib.kernels.memory import I64, load_i32, load_i64, load_u64, prefetch, store_i64, store_u64
 from streamlib.state.layout import (
     ARENA_FULL,
     NO_PANE,
@@ -44,13 +44,13 @@ _PANE_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 
 
 @inline
-def pane_place(start: int, mask: int) -> int:
+def pane_place(start: I64, mask: I64) -> I64:
     """Where in the directory the search for a window start begins (Fibonacci hashing)."""
     return np.int64((np.uint64(start) * _PANE_MULTIPLIER) >> _HALF) & mask
 
 
 @inline
-def find_pane(directory: int, mask: int, start: int) -> int:
+def find_pane(directory: I64, mask: I64, start: I64) -> I64:
     """The address of a pane's descriptor; of a free place when there is no such pane."""
     place = pane_place(start, mask)
     pane = directory + place * _PANE_BYTES
@@ -61,21 +61,100 @@ def find_pane(directory: int, mask: int, start: int) -> int:
 
 
 @inline
-def new_record(pane: int, word: int, template: int, record_words: int, key_words: int) -> int:
-    """The address of a fresh record in the next slot, which is counted; 0 when there is no room."""
+def prefetch_records(
+    rows: I64,
+    starts: I64,
+    words: I64,
+    directory: I64,
+    directory_mask: I64,
+    record_words: I64,
+    entries: I64,
+) -> None:
+    """Brings what `find_records` will read into the cache: all table entries first, then all records.
+
+    Each loop waits for no result of its own, so that the processor has many misses under way at
+    once. Only for panes that do not fit into the cache.
+
+    Args:
+        entries: address of `rows` words to work with.
+    """
+    for i in range(rows):
+        pane = find_pane(directory, directory_mask, load_i64(starts, i))
+        table = load_i64(pane, PANE_TABLE)
+        half = np.int64(hash_word(load_u64(words, i)) >> _HALF)
+        entry = table + 8 * (half & load_i64(pane, PANE_MASK))
+        entry = entry if table != 0 else directory
+        prefetch(entry)
+        store_i64(entries, i, entry)
+    for i in range(rows):
+        pane = find_pane(directory, directory_mask, load_i64(starts, i))
+        slot = np.int64(load_u64(load_i64(entries, i), 0) & _LOW_HALF)
+        slot = slot - 1 if slot != 0 else load_i64(pane, PANE_COUNT)
+        record = load_i64(pane, PANE_RECORDS) + slot * (8 * record_words)
+        prefetch(record)
+        prefetch(record + (8 * record_words - 8))
+
+
+@inline
+def insert(
+    pane: I64,
+    word: I64,
+    half: I64,
+    place: I64,
+    is_null: bool,
+    long_keys: bool,
+    offsets: I64,
+    data: I64,
+    row: I64,
+    template: I64,
+    record_words: I64,
+    key_words: I64,
+    report: I64,
+) -> I64:
+    """Gives a new key the next slot and a record without rows; returns its address.
+
+    Returns 0 where the pane has no room, and says so in `report`; nothing is changed then.
+
+    Args:
+        place: the free place in the table where the search ended.
+    """
     count = load_i64(pane, PANE_COUNT)
+    used = load_i64(pane, PANE_ARENA_USED)
+    begin, length = np.int64(0), np.int64(0)
+    is_long = long_keys and word >= LONG_TAG
+    if is_long:
+        begin = load_i32(offsets, row)
+        length = load_i32(offsets, row + 1) - begin
+    reason = np.int64(0)
     if count >= load_i64(pane, PANE_LIMIT):
+        reason = np.int64(PANE_FULL)
+    elif is_long and used + length + 16 > load_i64(pane, PANE_ARENA_SIZE):
+        reason = np.int64(ARENA_FULL)
+    if reason != 0:
+        store_i64(report, REPORT_REASON, reason)
+        store_i64(report, REPORT_START, load_i64(pane, PANE_START))
+        store_i64(report, REPORT_NEED, length + 16)
         return np.int64(0)
     record = load_i64(pane, PANE_RECORDS) + count * (8 * record_words)
     store_u64(record, 0, word)
     for k in range(key_words, record_words):
         store_i64(record, k, load_i64(template, k))
+    if is_long:
+        kept = load_i64(pane, PANE_ARENA) + used
+        store_i64(kept, 0, length)
+        copy_bytes(kept + 8, data + begin, length)
+        store_i64(record, RECORD_BYTES, used)
+        store_i64(pane, PANE_ARENA_USED, used + 8 + ((length + 7) & ~7))
+    if is_null:
+        store_i64(pane, PANE_NULL_SLOT, count + 1)
+    else:
+        store_u64(load_i64(pane, PANE_TABLE), place, (half << _HALF) | np.uint64(count + 1))
     store_i64(pane, PANE_COUNT, count + 1)
     return record
 
 
 @inline
-def same_bytes(pane: int, record: int, address: int, length: int) -> bool:
+def same_bytes(pane: I64, record: I64, address: I64, length: I64) -> bool:
     """Whether the record's key bytes in the arena are these."""
     kept = load_i64(pane, PANE_ARENA) + load_i64(record, RECORD_BYTES)
     return load_i64(kept, 0) == length and equal_bytes(kept + 8, address, length)
@@ -83,25 +162,25 @@ def same_bytes(pane: int, record: int, address: int, length: int) -> bool:
 
 @inline
 def find_records(
-    rows: int,
-    starts: int,
-    words: int,
+    rows: I64,
+    starts: I64,
+    words: I64,
     long_keys: bool,
-    offsets: int,
-    data: int,
+    offsets: I64,
+    data: I64,
     null_keys: bool,
-    validity: int,
-    bit: int,
-    directory: int,
-    directory_mask: int,
-    template: int,
-    record_words: int,
-    key_words: int,
-    notes: int,
-    first_row: int,
-    report: int,
-    found: int,
-) -> int:
+    validity: I64,
+    bit: I64,
+    directory: I64,
+    directory_mask: I64,
+    template: I64,
+    record_words: I64,
+    key_words: I64,
+    notes: I64,
+    first_row: I64,
+    report: I64,
+    found: I64,
+) -> I64:
     """Writes the record address of each row to `found`; returns how many rows were served.
 
     Stops at a row whose pane is missing or full, and says so in `report`.
@@ -149,32 +228,23 @@ def find_records(
                 place = np.int64((np.uint64(place) + _ONE) & mask)
                 entry = load_u64(table, place)
         if record == 0:
-            used = load_i64(pane, PANE_ARENA_USED)
-            length = np.int64(0)
-            if long_keys and word >= LONG_TAG:
-                begin = load_i32(offsets, i)
-                length = load_i32(offsets, i + 1) - begin
-                if used + length + 16 > load_i64(pane, PANE_ARENA_SIZE):
-                    store_i64(report, REPORT_REASON, ARENA_FULL)
-                    store_i64(report, REPORT_START, start)
-                    store_i64(report, REPORT_NEED, length + 16)
-                    return i
-            slot = load_i64(pane, PANE_COUNT)
-            record = new_record(pane, word, template, record_words, key_words)
+            record = insert(
+                pane,
+                word,
+                half,
+                place,
+                is_null,
+                long_keys,
+                offsets,
+                data,
+                i,
+                template,
+                record_words,
+                key_words,
+                report,
+            )
             if record == 0:
-                store_i64(report, REPORT_REASON, PANE_FULL)
-                store_i64(report, REPORT_START, start)
                 return i
-            if long_keys and word >= LONG_TAG:
-                kept = load_i64(pane, PANE_ARENA) + used
-                store_i64(kept, 0, length)
-                copy_bytes(kept + 8, data + load_i32(offsets, i), length)
-                store_i64(record, RECORD_BYTES, used)
-                store_i64(pane, PANE_ARENA_USED, used + 8 + ((length + 7) & ~7))
-            if is_null:
-                store_i64(pane, PANE_NULL_SLOT, slot + 1)
-            else:
-                store_u64(table, place, (half << _HALF) | np.uint64(slot + 1))
             note = load_i64(report, REPORT_NOTES)
             store_i64(notes, 2 * note, load_i64(pane, PANE_NUMBER))
             store_i64(notes, 2 * note + 1, first_row + i)
@@ -184,7 +254,7 @@ def find_records(
 
 
 @kernel("void(int64, int64, int64, int64)")
-def move_entries(old: int, old_places: int, new: int, new_mask: int) -> None:
+def move_entries(old: I64, old_places: I64, new: I64, new_mask: I64) -> None:
     """Enters all entries of a table into a larger, empty one; keys are not needed for it."""
     for i in range(old_places):
         entry = load_u64(old, i)

@@ -89,7 +89,9 @@ class Stream:
         per_columns = (per,) if isinstance(per, str) else tuple(per or ())
         choices = [policy.value for policy in IdlePolicy]
         if idle not in choices:
-            raise BuildError("no such idle policy", at=user_location(), expected=", ".join(choices), got=repr(idle))
+            raise BuildError(
+                "no such idle policy", at=user_location(), expected=", ".join(choices), got=repr(idle)
+            )
         return Stream(
             EventTimeNode(
                 inputs=(self._node,),
@@ -140,7 +142,7 @@ class Stream:
         from streamlib.operators.select import SelectNode
 
         at = user_location()
-        with _at_line("with_columns" if keep else "select"):
+        with _AtLine("with_columns" if keep else "select"):
             chosen = named_exprs(exprs, named)
         node = SelectNode(inputs=(self._node,), at=at, exprs=chosen, keep=keep)
         return type(self)(node)
@@ -159,7 +161,9 @@ class Stream:
         """
         from streamlib.operators.map_batches import MapBatchesNode
 
-        return Stream(MapBatchesNode(inputs=(self._node,), at=user_location(), function=function, given=schema))
+        return Stream(
+            MapBatchesNode(inputs=(self._node,), at=user_location(), function=function, given=schema)
+        )
 
     def union(self, *others: Stream) -> Stream:
         """The rows of this stream and the others; all have the same columns.
@@ -260,7 +264,7 @@ class Stream:
         from streamlib.connectors.files.sink import FileSink
 
         columns = (partition_by,) if isinstance(partition_by, str) else tuple(partition_by)
-        with _at_line("write_files"):
+        with _AtLine("write_files"):
             sink = FileSink(path, format=format, partition_by=columns, roll=roll, if_exists=if_exists)
         return self.write(sink)
 
@@ -292,11 +296,11 @@ def _made(sink: SinkNode) -> SinkNode:
 
 
 def _duration(value: str | dt.timedelta, what: str) -> int:
-    with _at_line(what):
+    with _AtLine(what):
         return duration_ns(value, what)
 
 
-class _at_line:
+class _AtLine:
     """Names the user's line in errors that are raised before there is a node."""
 
     def __init__(self, step: str) -> None:

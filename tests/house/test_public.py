@@ -17,7 +17,6 @@ from tests.house import repository
 
 INIT = Path("streamlib/__init__.py")
 HEAVY = (
-    "cloudpickle",
     "duckdb",
     "hypothesis",
     "llvmlite",

@@ -51,7 +51,9 @@ class Simulator:
             )
             self.panes.setdefault(start, {}).setdefault(key, []).append(row)
 
-    def results(self, start: int, aggregates: list[tuple[Aggregate, int | None, Any]]) -> dict[Any, list[Any]]:
+    def results(
+        self, start: int, aggregates: list[tuple[Aggregate, int | None, Any]]
+    ) -> dict[Any, list[Any]]:
         return {
             key: [expected(a.name, index, kind, rows) for a, index, kind in aggregates]
             for key, rows in self.panes[start].items()
@@ -73,7 +75,7 @@ def expected(name: str, index: int | None, kind: Any, rows: list[Row]) -> Any:
     if not values:
         return None
     if name == "mean":
-        return exact_sum([float(v) for v in values]) / len(values) if pa.types.is_floating(kind) else sum(values) / len(values)
+        return (exact_sum(values) if pa.types.is_floating(kind) else sum(values)) / len(values)
     numbers = [v for v in values if not (isinstance(v, float) and math.isnan(v))]
     if not numbers:
         return math.nan

@@ -16,7 +16,8 @@ from streamlib.state import PaneStore, Tumbling
 from tests.state.simulator import Simulator, canonical, same
 
 LONG = "a key that is longer than seven bytes, "
-STRINGS = ["", "a", "1234567", "12345678", "123456789", "zażółć", "\0", "\0\0", LONG + "1", LONG + "2", LONG[:15], LONG[:16]]
+STRINGS = ["", "a", "1234567", "12345678", "123456789", "zażółć", "\0", "\0\0"]
+STRINGS += [LONG + "1", LONG + "2", LONG[:15], LONG[:16]]
 AGGREGATES: list[Any] = [
     (Count(), None, None),
     (Count(), 0, pa.float64()),
@@ -53,7 +54,9 @@ def draw_keys(rng: random.Random, kind: str, rows: int, nulls: bool) -> pa.Recor
     return pa.RecordBatch.from_arrays(columns, [f"k{i}" for i in range(len(columns))])
 
 
-def draw_input(rng: random.Random, rows: int, pool: list[Any], data_type: pa.DataType, nulls: bool) -> pa.Array:
+def draw_input(
+    rng: random.Random, rows: int, pool: list[Any], data_type: pa.DataType, nulls: bool
+) -> pa.Array:
     """Values, sometimes as a slice of a longer array."""
     before = rng.choice([0, 3, 9])
     values = [None if nulls and rng.random() < 0.2 else rng.choice(pool) for _ in range(rows + before + 2)]
@@ -65,13 +68,20 @@ def check(closed: Any, simulator: Simulator) -> None:
     results = [column.to_pylist() for column in closed.results()]
     types = [a.result_type(kind) for a, _, kind in AGGREGATES]
     assert [column.type for column in closed.results()] == types
-    keys = [tuple(canonical(v) for v in row) for row in zip(*(c.to_pylist() for c in closed.keys.columns), strict=True)]
+    keys = [
+        tuple(canonical(v) for v in row)
+        for row in zip(*(c.to_pylist() for c in closed.keys.columns), strict=True)
+    ]
     keys = keys or [()]
     assert len(set(keys)) == len(keys) == len(want)
     for row, key in enumerate(keys):
         got = [column[row] for column in results]
         for (aggregate, index, _), a, b in zip(AGGREGATES, got, want[key], strict=True):
-            if aggregate.name in ("sum", "mean") and isinstance(b, float) and (math.isnan(b) or abs(b) > 1e299):
+            if (
+                aggregate.name in ("sum", "mean")
+                and isinstance(b, float)
+                and (math.isnan(b) or abs(b) > 1e299)
+            ):
                 continue  # infinite parts: judged in test_accumulators
             assert same(a, b), (key, aggregate.name, index, a, b)
 
@@ -107,7 +117,12 @@ def test_differential_store_equals_simulator(kind: str, ordered: bool, nulls: bo
             given: Any = Tumbling(size, offset) if rng.random() < 0.7 else np.array(starts, dtype=np.int64)
             rng.choice(stores).add(keys, given, inputs, time, order if ordered else None, sub)
             simulator.add(
-                keys, starts, inputs, time.tolist(), order.tolist() if ordered else None, None if sub is None else sub.tolist()
+                keys,
+                starts,
+                inputs,
+                time.tolist(),
+                order.tolist() if ordered else None,
+                None if sub is None else sub.tolist(),
             )
         target = stores[0]
         for other in stores[1:]:

@@ -6,19 +6,21 @@ arrival. Without, a tie in time goes to the row that came first (first) or last 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pyarrow as pa
 
 from streamlib.aggregates.accumulators.base import Accumulator, Style, Word
 from streamlib.kernels._jit import inline
 from streamlib.kernels.columns import lane
-from streamlib.kernels.memory import load_i64, store_i64
+from streamlib.kernels.memory import I64, load_i64, store_i64
 
 _MIN, _MAX = -(2**63), 2**63 - 1
 
 
 @inline
-def add_first(record: int, word: int, time: int, value: int) -> None:
+def add_first(record: I64, word: I64, time: I64, value: I64) -> None:
     """Replaces when strictly earlier."""
     if time < load_i64(record, word):
         store_i64(record, word, time)
@@ -26,7 +28,7 @@ def add_first(record: int, word: int, time: int, value: int) -> None:
 
 
 @inline
-def add_first_nullable(record: int, word: int, time: int, value: int, null: bool) -> None:
+def add_first_nullable(record: I64, word: I64, time: I64, value: I64, null: bool) -> None:
     """Replaces when strictly earlier, by a value that may be null."""
     if time < load_i64(record, word):
         store_i64(record, word, time)
@@ -35,7 +37,7 @@ def add_first_nullable(record: int, word: int, time: int, value: int, null: bool
 
 
 @inline
-def merge_first(record: int, source: int, word: int) -> None:
+def merge_first(record: I64, source: I64, word: I64) -> None:
     """Replaces when strictly earlier."""
     if load_i64(source, word) < load_i64(record, word):
         for k in range(3):
@@ -43,7 +45,7 @@ def merge_first(record: int, source: int, word: int) -> None:
 
 
 @inline
-def add_last(record: int, word: int, time: int, value: int) -> None:
+def add_last(record: I64, word: I64, time: I64, value: I64) -> None:
     """Replaces when not earlier."""
     if time >= load_i64(record, word):
         store_i64(record, word, time)
@@ -51,7 +53,7 @@ def add_last(record: int, word: int, time: int, value: int) -> None:
 
 
 @inline
-def add_last_nullable(record: int, word: int, time: int, value: int, null: bool) -> None:
+def add_last_nullable(record: I64, word: I64, time: I64, value: I64, null: bool) -> None:
     """Replaces when not earlier, by a value that may be null."""
     if time >= load_i64(record, word):
         store_i64(record, word, time)
@@ -60,7 +62,7 @@ def add_last_nullable(record: int, word: int, time: int, value: int, null: bool)
 
 
 @inline
-def merge_last(record: int, source: int, word: int) -> None:
+def merge_last(record: I64, source: I64, word: I64) -> None:
     """Replaces when not earlier."""
     if load_i64(source, word) >= load_i64(record, word):
         for k in range(3):
@@ -68,19 +70,19 @@ def merge_last(record: int, source: int, word: int) -> None:
 
 
 @inline
-def is_before(record: int, word: int, time: int, order: int, sub: int) -> bool:
+def is_before(record: I64, word: I64, time: I64, order: I64, sub: I64) -> bool:
     """Whether (time, order, sub) is strictly before the three words at `word`."""
     kept = load_i64(record, word)
     if time != kept:
-        return time < kept
+        return bool(time < kept)
     kept = load_i64(record, word + 1)
     if order != kept:
-        return order < kept
-    return sub < load_i64(record, word + 2)
+        return bool(order < kept)
+    return bool(sub < load_i64(record, word + 2))
 
 
 @inline
-def put_ordered(record: int, word: int, time: int, order: int, sub: int, value: int) -> None:
+def put_ordered(record: I64, word: I64, time: I64, order: I64, sub: I64, value: I64) -> None:
     """Writes the words of a row, but for null."""
     store_i64(record, word, time)
     store_i64(record, word + 1, order)
@@ -89,7 +91,7 @@ def put_ordered(record: int, word: int, time: int, order: int, sub: int, value: 
 
 
 @inline
-def add_first_ordered(record: int, word: int, time: int, order: int, sub: int, value: int) -> None:
+def add_first_ordered(record: I64, word: I64, time: I64, order: I64, sub: I64, value: I64) -> None:
     """Replaces when strictly before."""
     if is_before(record, word, time, order, sub):
         put_ordered(record, word, time, order, sub, value)
@@ -97,7 +99,7 @@ def add_first_ordered(record: int, word: int, time: int, order: int, sub: int, v
 
 @inline
 def add_first_ordered_nullable(
-    record: int, word: int, time: int, order: int, sub: int, value: int, null: bool
+    record: I64, word: I64, time: I64, order: I64, sub: I64, value: I64, null: bool
 ) -> None:
     """Replaces when strictly before, by a value that may be null."""
     if is_before(record, word, time, order, sub):
@@ -106,7 +108,7 @@ def add_first_ordered_nullable(
 
 
 @inline
-def merge_first_ordered(record: int, source: int, word: int) -> None:
+def merge_first_ordered(record: I64, source: I64, word: I64) -> None:
     """Replaces when strictly before."""
     time, order, sub = load_i64(source, word), load_i64(source, word + 1), load_i64(source, word + 2)
     if is_before(record, word, time, order, sub):
@@ -115,7 +117,7 @@ def merge_first_ordered(record: int, source: int, word: int) -> None:
 
 
 @inline
-def add_last_ordered(record: int, word: int, time: int, order: int, sub: int, value: int) -> None:
+def add_last_ordered(record: I64, word: I64, time: I64, order: I64, sub: I64, value: I64) -> None:
     """Replaces when not before."""
     if not is_before(record, word, time, order, sub):
         put_ordered(record, word, time, order, sub, value)
@@ -123,7 +125,7 @@ def add_last_ordered(record: int, word: int, time: int, order: int, sub: int, va
 
 @inline
 def add_last_ordered_nullable(
-    record: int, word: int, time: int, order: int, sub: int, value: int, null: bool
+    record: I64, word: I64, time: I64, order: I64, sub: I64, value: I64, null: bool
 ) -> None:
     """Replaces when not before, by a value that may be null."""
     if not is_before(record, word, time, order, sub):
@@ -132,7 +134,7 @@ def add_last_ordered_nullable(
 
 
 @inline
-def merge_last_ordered(record: int, source: int, word: int) -> None:
+def merge_last_ordered(record: I64, source: I64, word: I64) -> None:
     """Replaces when not before."""
     time, order, sub = load_i64(source, word), load_i64(source, word + 1), load_i64(source, word + 2)
     if not is_before(record, word, time, order, sub):
@@ -140,7 +142,7 @@ def merge_last_ordered(record: int, source: int, word: int) -> None:
             store_i64(record, word + k, load_i64(source, word + k))
 
 
-_FUNCTIONS = {
+_FUNCTIONS: dict[tuple[str, bool], tuple[Callable[..., None], ...]] = {
     ("first", False): (add_first, merge_first, add_first_nullable),
     ("first", True): (add_first_ordered, merge_first_ordered, add_first_ordered_nullable),
     ("last", False): (add_last, merge_last, add_last_nullable),

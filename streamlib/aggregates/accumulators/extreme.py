@@ -3,47 +3,48 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 
 import pyarrow as pa
 
 from streamlib.aggregates.accumulators.base import Accumulator, Style, Word
 from streamlib.kernels._jit import inline
 from streamlib.kernels.columns import lane
-from streamlib.kernels.memory import load_f64, load_i64, load_u64, store_f64, store_i64, store_u64
+from streamlib.kernels.memory import F64, I64, load_f64, load_i64, load_u64, store_f64, store_i64, store_u64
 
 _NAN_BITS = struct.unpack("<q", struct.pack("<d", float("nan")))[0]
 
 
 @inline
-def min_int(record: int, word: int, value: int) -> None:
+def min_int(record: I64, word: I64, value: I64) -> None:
     """Keeps the smaller one."""
     if value < load_i64(record, word):
         store_i64(record, word, value)
 
 
 @inline
-def max_int(record: int, word: int, value: int) -> None:
+def max_int(record: I64, word: I64, value: I64) -> None:
     """Keeps the larger one."""
     if value > load_i64(record, word):
         store_i64(record, word, value)
 
 
 @inline
-def min_uint(record: int, word: int, value: int) -> None:
+def min_uint(record: I64, word: I64, value: I64) -> None:
     """Keeps the smaller one."""
     if value < load_u64(record, word):
         store_u64(record, word, value)
 
 
 @inline
-def max_uint(record: int, word: int, value: int) -> None:
+def max_uint(record: I64, word: I64, value: I64) -> None:
     """Keeps the larger one."""
     if value > load_u64(record, word):
         store_u64(record, word, value)
 
 
 @inline
-def min_float(record: int, word: int, value: float) -> None:
+def min_float(record: I64, word: I64, value: F64) -> None:
     """Keeps the smaller one; NaN never replaces, a number always replaces NaN."""
     kept = load_f64(record, word)
     if value < kept or (kept != kept and value == value):
@@ -51,7 +52,7 @@ def min_float(record: int, word: int, value: float) -> None:
 
 
 @inline
-def max_float(record: int, word: int, value: float) -> None:
+def max_float(record: I64, word: I64, value: F64) -> None:
     """Keeps the larger one; NaN never replaces, a number always replaces NaN."""
     kept = load_f64(record, word)
     if value > kept or (kept != kept and value == value):
@@ -59,43 +60,45 @@ def max_float(record: int, word: int, value: float) -> None:
 
 
 @inline
-def merge_min_int(record: int, source: int, word: int) -> None:
+def merge_min_int(record: I64, source: I64, word: I64) -> None:
     """Keeps the smaller one."""
     min_int(record, word, load_i64(source, word))
 
 
 @inline
-def merge_max_int(record: int, source: int, word: int) -> None:
+def merge_max_int(record: I64, source: I64, word: I64) -> None:
     """Keeps the larger one."""
     max_int(record, word, load_i64(source, word))
 
 
 @inline
-def merge_min_uint(record: int, source: int, word: int) -> None:
+def merge_min_uint(record: I64, source: I64, word: I64) -> None:
     """Keeps the smaller one."""
     min_uint(record, word, load_u64(source, word))
 
 
 @inline
-def merge_max_uint(record: int, source: int, word: int) -> None:
+def merge_max_uint(record: I64, source: I64, word: I64) -> None:
     """Keeps the larger one."""
     max_uint(record, word, load_u64(source, word))
 
 
 @inline
-def merge_min_float(record: int, source: int, word: int) -> None:
+def merge_min_float(record: I64, source: I64, word: I64) -> None:
     """Keeps the smaller one."""
     min_float(record, word, load_f64(source, word))
 
 
 @inline
-def merge_max_float(record: int, source: int, word: int) -> None:
+def merge_max_float(record: I64, source: I64, word: I64) -> None:
     """Keeps the larger one."""
     max_float(record, word, load_f64(source, word))
 
 
-def _make(name: str, kind: str, initial: int, add: object, merge: object) -> Accumulator:
-    return Accumulator(f"{name}_{kind}", (Word(name, kind, initial),), kind, Style.VALUE, add, merge)  # type: ignore[arg-type]
+def _make(
+    name: str, kind: str, initial: int, add: Callable[..., None], merge: Callable[..., None]
+) -> Accumulator:
+    return Accumulator(f"{name}_{kind}", (Word(name, kind, initial),), kind, Style.VALUE, add, merge)
 
 
 _EXTREMES = {

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from streamlib.aggregates.accumulators.base import Accumulator, Style, Word
 from streamlib.kernels._jit import inline
-from streamlib.kernels.memory import load_i64, store_i64
+from streamlib.kernels.memory import I64, load_i64, store_i64
 
 
 @inline
-def add_null(record: int, word: int) -> None:
+def add_null(record: I64, word: I64) -> None:
     """Counts one null."""
     store_i64(record, word, load_i64(record, word) + 1)
 
 
 @inline
-def merge_nulls(record: int, source: int, word: int) -> None:
+def merge_nulls(record: I64, source: I64, word: I64) -> None:
     """Adds the other record's count."""
     store_i64(record, word, load_i64(record, word) + load_i64(source, word))
 

@@ -17,13 +17,13 @@ from streamlib.aggregates.accumulators.base import Accumulator, Style, Word
 from streamlib.errors import DataError
 from streamlib.kernels._jit import inline
 from streamlib.kernels.columns import lane
-from streamlib.kernels.memory import load_f64, load_i64, load_u64, store_f64, store_i64, store_u64
+from streamlib.kernels.memory import F64, I64, load_f64, load_i64, load_u64, store_f64, store_i64, store_u64
 
 Int64s = npt.NDArray[np.int64]
 
 
 @inline
-def add_float(record: int, word: int, value: float) -> None:
+def add_float(record: I64, word: I64, value: F64) -> None:
     """Adds one float: words (sum, what rounding lost)."""
     before = load_f64(record, word)
     after = before + value
@@ -34,14 +34,14 @@ def add_float(record: int, word: int, value: float) -> None:
 
 
 @inline
-def merge_float(record: int, source: int, word: int) -> None:
+def merge_float(record: I64, source: I64, word: I64) -> None:
     """Adds another sum."""
     add_float(record, word, load_f64(source, word))
     store_f64(record, word + 1, load_f64(record, word + 1) + load_f64(source, word + 1))
 
 
 @inline
-def add_int(record: int, word: int, value: int) -> None:
+def add_int(record: I64, word: I64, value: I64) -> None:
     """Adds one signed integer: words (low, high) of a 128-bit sum."""
     low = load_u64(record, word) + np.uint64(value)
     carry = np.int64(low < np.uint64(value))
@@ -50,7 +50,7 @@ def add_int(record: int, word: int, value: int) -> None:
 
 
 @inline
-def add_uint(record: int, word: int, value: int) -> None:
+def add_uint(record: I64, word: I64, value: I64) -> None:
     """Adds one unsigned integer: words (low, high) of a 128-bit sum."""
     low = load_u64(record, word) + np.uint64(value)
     carry = np.int64(low < np.uint64(value))
@@ -59,7 +59,7 @@ def add_uint(record: int, word: int, value: int) -> None:
 
 
 @inline
-def merge_int(record: int, source: int, word: int) -> None:
+def merge_int(record: I64, source: I64, word: I64) -> None:
     """Adds another sum."""
     add_uint(record, word, load_u64(source, word))
     store_i64(record, word + 1, load_i64(record, word + 1) + load_i64(source, word + 1))
@@ -67,7 +67,12 @@ def merge_int(record: int, source: int, word: int) -> None:
 
 _INTEGER_WORDS = (Word("low", "uint64"), Word("high", "int64"))
 FLOAT_SUM = Accumulator(
-    "float_sum", (Word("sum", "float64"), Word("lost", "float64")), "float64", Style.VALUE, add_float, merge_float
+    "float_sum",
+    (Word("sum", "float64"), Word("lost", "float64")),
+    "float64",
+    Style.VALUE,
+    add_float,
+    merge_float,
 )
 INT_SUM = Accumulator("int_sum", _INTEGER_WORDS, "int64", Style.VALUE, add_int, merge_int)
 UINT_SUM = Accumulator("uint_sum", _INTEGER_WORDS, "uint64", Style.VALUE, add_uint, merge_int)
@@ -115,7 +120,9 @@ def exact_integers(accumulator: Accumulator, words: Int64s, column: str) -> npt.
         kind = "uint64" if unsigned else "int64"
         raise DataError(
             f"the sum of {column!r} does not fit into {kind}",
-            expected="at most 18446744073709551615" if unsigned else "-9223372036854775808 to 9223372036854775807",
+            expected="at most 18446744073709551615"
+            if unsigned
+            else "-9223372036854775808 to 9223372036854775807",
             got=str(_exact(low[row], high[row])),
             hint=f'col("{column}").cast(pa.float64()).sum() has no such limit',
         )
