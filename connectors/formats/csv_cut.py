@@ -64,28 +64,34 @@ class CsvCutter:
     def _cut_quoted(self, data: bytes, ended: bool) -> Cut | None:
         assert self.quote is not None
         chars = np.frombuffer(data, np.uint8)
-        quotes = np.flatnonzero(chars == self.quote[0])
-        if not self._regular(chars, quotes):
+        at = _positions(chars, self.quote[0])
+        kinds = chars[at]
+        is_quote = kinds == self.quote[0]
+        if not self._regular(chars, at[is_quote]):
             return self._cut_by_fields(data, ended)
-        breaks = np.flatnonzero((chars == 10) | (chars == 13))
-        outside = breaks[np.searchsorted(quotes, breaks) % 2 == 0]
-        if ended:
-            nbytes = len(data)
-        else:
-            feeds = outside[chars[outside] == 10]
-            if not len(feeds):
+        is_break = ~is_quote
+        breaks = at[is_break]
+        outside = np.cumsum(is_quote, dtype=np.int32)[is_break] & 1 == 0
+        feeds = kinds[is_break] == 10
+        nbytes = len(data)
+        if not ended:
+            ends = np.flatnonzero(outside & feeds)
+            if not len(ends):
                 return None
-            nbytes = int(feeds[-1]) + 1
-        unclosed = ended and len(quotes) % 2 == 1
-        lines, full, blank = count_lines(data, nbytes)
-        inside = breaks[: np.searchsorted(breaks, nbytes)]
-        multiline = np.searchsorted(outside, nbytes) != len(inside)
-        if multiline:  # line ends inside quotes are made plain characters, and what is left counted again
-            masked = chars[:nbytes].copy()
-            masked[np.setdiff1d(inside, outside, assume_unique=True)] = ord("x")
-            _, full, blank = count_lines(masked.tobytes(), nbytes)
-        rows = full + blank if self.blank_is_row else full
-        return Cut(nbytes, rows, lines, bool(multiline), unclosed)
+            keep = int(ends[-1]) + 1
+            breaks, outside, feeds = breaks[:keep], outside[:keep], feeds[:keep]
+            nbytes = int(breaks[-1]) + 1
+        unclosed = ended and int(np.count_nonzero(is_quote)) % 2 == 1
+        before = chars[breaks - 1]  # what precedes a break at 0 is put right below
+        after_return, after_break = before == 13, (before == 13) | (before == 10)
+        if len(breaks) and breaks[0] == 0:
+            after_return[0], after_break[0] = False, True
+        first = ~(feeds & after_return)  # the line feed of a pair is no line end of its own
+        records = int(np.count_nonzero(first & outside))
+        lines = int(np.count_nonzero(first))
+        unended = not (len(breaks) and breaks[-1] == nbytes - 1 and outside[-1])
+        blank = 0 if self.blank_is_row else int(np.count_nonzero(first & outside & after_break))
+        return Cut(nbytes, records - blank + int(unended), lines, lines != records, unclosed)
 
     def _regular(self, chars: npt.NDArray[np.uint8], quotes: npt.NDArray[np.int64]) -> bool:
         """Whether each opening quote begins a field, or is the second of a doubled one."""
@@ -126,6 +132,25 @@ class CsvCutter:
         while ends and data[ends[-1] - 1] != 10:
             ends.pop()  # a carriage return: its line feed may follow
         return ends, False, False
+
+
+_STRIDE = 1 << 18
+
+
+def _positions(chars: npt.NDArray[np.uint8], quote: int) -> npt.NDArray[np.int64]:
+    """Where quotes and line ends stand.
+
+    Characters up to the usual quotes are rare in text: one comparison finds all that matter and few
+    others. It is done in strides that stay in the cache.
+    """
+    found = []
+    for start in range(0, len(chars), _STRIDE):
+        part = chars[start : start + _STRIDE]
+        low = part <= quote if quote < ord(",") else (part <= 13) | (part == quote)
+        found.append(np.flatnonzero(low) + start)
+    at = np.concatenate(found)
+    kinds = chars[at]
+    return at[(kinds == quote) | (kinds == 10) | (kinds == 13)]
 
 
 def _field_pattern(delimiter: bytes, quote: bytes | None, escape: bytes | None) -> re.Pattern[bytes]:

@@ -202,6 +202,7 @@ class PaneOperator(Operator):
         self.store = PaneStore([schema.field(k) for k in self.keys], plan)
         self.results = ResultBuilder(node, context.batch_rows)
         self.watermark: int | None = None
+        self.checked: int | None = None
         self.closed = 0
 
     def due(self, watermark: int) -> Iterator[int]:
@@ -213,13 +214,18 @@ class PaneOperator(Operator):
 
     def check_open(self) -> None:
         """An accepted row always finds its window open."""
-        if self.watermark is not None and len(self.store):
-            first = self.window.end(self.store.starts()[0])
-            assert add_time(first, self.lateness) > self.watermark, "a row came for a window that has closed"
+        if self.watermark is None or not len(self.store):
+            return
+        first = self.store.starts()[0]
+        if first != self.checked:
+            closes = add_time(self.window.end(first), self.lateness)
+            assert closes > self.watermark, "a row came for a window that has closed"
+            self.checked = first
 
     def on_watermark(self, time: int) -> Iterator[Output]:
         """Closes the windows that end by it."""
         self.watermark = time
+        self.checked = None
         yield from self.emit(list(self.due(time)))
 
     def on_end(self) -> Iterator[Output]:

@@ -62,7 +62,9 @@ class Binary(Node):
 
     def write(self, texts: Sequence[str]) -> str:
         both_constant = isinstance(self.left, Literal) and isinstance(self.right, Literal)
-        left = texts[0] if both_constant else argument(self.left, texts[0])
+        # Python turns 1 < column around and formats "x" % column: a constant there was a lit(...).
+        as_lit = both_constant or self.binding == COMPARE or self.operator == "%"
+        left = texts[0] if as_lit else argument(self.left, texts[0])
         right = argument(self.right, texts[1])
         # ** binds to the right, comparisons would chain, all others bind to the left.
         tight_left = self.operator == "**" or self.binding == COMPARE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 
@@ -13,7 +13,7 @@ from streamlib.errors import StreamlibError, user_location
 from streamlib.graph import SourceNode
 from streamlib.streams.stream import Stream
 
-SchemaLike = pa.Schema | Mapping[str, Any] | type
+SchemaLike: TypeAlias = "pa.Schema | Mapping[str, Any] | type"
 """A pyarrow.Schema, a dict of column names to types, or a dataclass."""
 
 

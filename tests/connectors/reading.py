@@ -17,7 +17,7 @@ Rows = list[dict[str, Any]]
 def blocks_of(source: Source, split: Split, position: Any = None) -> list[tuple[Block, Rows]]:
     """Every block of a split with its rows; peeks before each read, which must not change anything."""
     reader = source.open(split, position)
-    found = []
+    found: list[tuple[Block, Rows]] = []
     try:
         while True:
             ahead = reader.peek()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import json
 import os
-import pickle
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -190,7 +190,7 @@ def test_a_sink_may_be_prepared_again(tmp_path: Path) -> None:
 def test_a_commit_is_made_by_another_process(tmp_path: Path) -> None:
     sink = FileSink(tmp_path / "out", "csv")
     sink.prepare(SCHEMA)
-    writer = pickle.loads(pickle.dumps(sink)).open(SCHEMA, 0)
+    writer = copy.deepcopy(sink).open(SCHEMA, 0)
     writer.write(batch(0, 3))
     staged = json.loads(json.dumps([writer.finish()]))
     sink._staging.release()  # type: ignore[union-attr]

@@ -142,7 +142,7 @@ def written(rows: pa.RecordBatch) -> list[str]:
     writer = jsonl().open_writer(out, rows.schema)
     writer.write(rows)
     writer.close()
-    return out.getvalue().decode().splitlines()
+    return out.getvalue().decode().split("\n")[:-1]
 
 
 def test_every_type_is_written(tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def test_csv_in_blocks_is_what_pythons_csv_wrote(
     text = written(rows, ending, quoting)
     if not last:
         text = text.removesuffix(ending)
-    expected = [dict(zip("ab", row, strict=True)) for row in rows]
+    expected: list[dict[str, Any]] = [dict(zip("ab", row, strict=True)) for row in rows]
     if quoting == pycsv.QUOTE_MINIMAL:  # an unquoted empty field is null
         expected = [{k: v or None for k, v in row.items()} for row in expected]
     with tempfile.TemporaryDirectory() as folder:

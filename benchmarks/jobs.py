@@ -1,0 +1,34 @@
+"""The job that the benchmarks run: bars of ten seconds per symbol, open and close by event time."""
+
+from __future__ import annotations
+
+import streamlib as sl
+from streamlib import col
+
+WINDOW = "10s"
+WINDOW_US = 10_000_000
+MAX_DELAY = "2s"
+
+CSV_SCHEMA = {"ts": "timestamp[us]", "symbol": str, "price": float, "volume": int}
+
+
+def bars(ticks: sl.Stream) -> sl.Stream:
+    """The bars of a stream of ticks; the columns of `BAR_COLUMNS`."""
+    return (
+        ticks.event_time("ts", max_delay=MAX_DELAY)
+        .key_by("symbol")
+        .window(sl.tumbling(WINDOW))
+        .agg(
+            trades=sl.count(),
+            open=col("price").first(),
+            high=col("price").max(),
+            low=col("price").min(),
+            close=col("price").last(),
+            volume=col("volume").sum(),
+            vwap=(col("price") * col("volume")).sum() / col("volume").sum(),
+        )
+    )
+
+
+BAR_COLUMNS = ("symbol", "window_start", "trades", "open", "high", "low", "close", "volume", "vwap")
+"""What the engines must agree on; `window_end` is `window_start` plus ten seconds."""

@@ -1,0 +1,196 @@
+"""What a job must give, computed from SEMANTICS 1 to 4 with dicts and loops, a row at a time.
+
+It shares no code with the engine: no Arrow, no NumPy, no batches, no workers, no watermark. A row is
+late by its mark alone, and a window's rows are taken in the order of SEMANTICS 3; that is all there
+is to the rules, and every speed-up of the engine must agree with it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from streamlib.testing.specs import (
+    PLANS,
+    Apply,
+    Late,
+    Read,
+    RowData,
+    Spec,
+    Timed,
+    Union,
+    Windowed,
+    all_specs,
+)
+
+BEFORE_ALL = -(2**63)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRow:
+    """A row with what decides about it.
+
+    Attributes:
+        values: the visible columns.
+        split: (source in plan order, split); None for results.
+        position: within the split, as `event_time` met it.
+        ordinals: its number among the rows that one row became, a number a step.
+        branches: the sides of unions it came by.
+        time: event time, ns.
+        mark: SEMANTICS 2; BEFORE_ALL where it cannot be late.
+    """
+
+    values: RowData
+    split: tuple[int, int] | None
+    position: int = 0
+    ordinals: tuple[int, ...] = ()
+    branches: tuple[int, ...] = ()
+    time: int = 0
+    mark: int = BEFORE_ALL
+
+
+def run_model(
+    sources: Sequence[Sequence[Sequence[RowData]]],
+    sinks: tuple[Spec, ...],
+    refused: Mapping[int, Collection[object]] | None = None,
+) -> list[list[RowData]]:
+    """The rows of each sink, in no particular order.
+
+    Args:
+        sources: by number: splits, and their rows in order.
+        sinks: what to compute.
+        refused: ids of the rows that window steps refused, by `id(spec)`, instead of the rule: for
+            runs in which entry marks depend on timing.
+    """
+    made: dict[int, list[ModelRow]] = {}
+    ranks: dict[int, int] = {}
+    late: dict[int, list[ModelRow]] = {}
+    for spec in all_specs(sinks):
+        if isinstance(spec, Read):
+            rank = ranks.setdefault(spec.source, len(ranks))
+            made[id(spec)] = [
+                ModelRow(values, (rank, number))
+                for number, rows in enumerate(sources[spec.source])
+                for values in rows
+            ]
+        elif isinstance(spec, Apply):
+            made[id(spec)] = _apply(made[id(spec.input)], spec.function)
+        elif isinstance(spec, Timed):
+            made[id(spec)] = _stamp(made[id(spec.input)], spec.max_delay)
+        elif isinstance(spec, Union):
+            made[id(spec)] = [
+                replace(row, branches=(side, *row.branches))
+                for side, source in enumerate(spec.inputs)
+                for row in made[id(source)]
+            ]
+        elif isinstance(spec, Windowed):
+            chosen = None if refused is None else refused.get(id(spec))
+            made[id(spec)], late[id(spec)] = _aggregate(made[id(spec.input)], spec, chosen)
+        else:
+            made[id(spec)] = late[id(spec.window)]
+    return [[row.values for row in made[id(sink)]] for sink in sinks]
+
+
+def apply_to_row(values: RowData, function: str) -> list[RowData]:
+    """What a step on single rows makes of one row."""
+    n, v = values["n"], values["v"]
+    assert isinstance(n, int) and (v is None or isinstance(v, float))
+    if function == "keep_large":
+        return [values] if n > 2 else []
+    if function == "keep_keyed":
+        return [values] if values["k"] is not None else []
+    if function == "keep_valued":
+        return [values] if v is not None and v < 6 else []
+    if function == "add_one":
+        return [{**values, "n": n + 1}]
+    if function == "double":
+        return [{**values, "v": None if v is None else v * 2}]
+    if function == "drop_even":
+        return [values] if n % 2 else []
+    if function == "twice":
+        return [values, {**values, "n": n + 10}]
+    assert function == "same"
+    return [values]
+
+
+def _apply(rows: list[ModelRow], function: str) -> list[ModelRow]:
+    return [
+        replace(row, values=values, ordinals=(*row.ordinals, ordinal))
+        for row in rows
+        for ordinal, values in enumerate(apply_to_row(row.values, function))
+    ]
+
+
+def _stamp(rows: list[ModelRow], max_delay: int | None) -> list[ModelRow]:
+    """SEMANTICS 2: the mark is the largest time before the row in its split, less `max_delay`."""
+    stamped = []
+    largest: dict[tuple[int, int], int] = {}
+    count: dict[tuple[int, int], int] = {}
+    for row in rows:
+        time, split = row.values["ts"], row.split
+        assert isinstance(time, int) and split is not None
+        mark = BEFORE_ALL
+        if max_delay is not None and split in largest:
+            mark = largest[split] - max_delay
+        position = count.get(split, 0)
+        count[split] = position + 1
+        largest[split] = max(time, largest.get(split, time))
+        stamped.append(replace(row, position=position, ordinals=(), branches=(), time=time, mark=mark))
+    return stamped
+
+
+def _order(row: ModelRow) -> tuple[object, ...]:
+    """SEMANTICS 3: by time, then place in the input; results by time, then their visible columns."""
+    if row.split is None:
+        shown = tuple((value is None, 0 if value is None else value) for value in row.values.values())
+        return row.time, shown
+    return row.time, row.split, row.position, row.ordinals, row.branches
+
+
+def _aggregate(
+    rows: list[ModelRow], spec: Windowed, refused: Collection[object] | None
+) -> tuple[list[ModelRow], list[ModelRow]]:
+    groups: dict[tuple[object, ...], list[ModelRow]] = {}
+    late = []
+    for row in sorted(rows, key=_order):
+        start = (row.time - spec.offset) // spec.size * spec.size + spec.offset
+        end = start + spec.size
+        closes = end + spec.lateness
+        is_late = row.mark >= closes if refused is None else row.values["id"] in refused
+        if is_late:
+            bounds: RowData = {
+                "late_by": row.mark - closes,
+                "windows_late": 1,
+                "window_start": start,
+                "window_end": end,
+            }
+            late.append(replace(row, values={**row.values, **bounds}))
+        else:
+            groups.setdefault((*(row.values[k] for k in spec.keys), start), []).append(row)
+    results = []
+    for (*key, start), members in groups.items():
+        assert isinstance(start, int)
+        values: RowData = dict(zip(spec.keys, key, strict=True))
+        values["window_start"], values["window_end"] = start, start + spec.size
+        for name, aggregate, column in PLANS[spec.plan]:
+            values[name] = _value(aggregate, [m.values[column] if column else 0 for m in members])
+        results.append(ModelRow(values, None, time=start + spec.size - 1))
+    return results, late
+
+
+def _value(aggregate: str, values: list[object]) -> object:
+    """One aggregate over the values of a window's rows, in their order."""
+    if aggregate in ("first", "last"):
+        return values[0 if aggregate == "first" else -1]
+    numbers = [value for value in values if isinstance(value, int | float)]
+    if aggregate == "count":
+        return len(numbers)
+    if aggregate == "sum":
+        whole = all(isinstance(number, int) for number in numbers)
+        return sum(numbers) if whole and numbers else math.fsum(numbers)
+    if not numbers:
+        return None
+    if aggregate == "mean":
+        return math.fsum(numbers) / len(numbers)
+    return min(numbers) if aggregate == "min" else max(numbers)

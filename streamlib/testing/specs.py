@@ -1,0 +1,117 @@
+"""The jobs that the simulation plays, as plain data: what the engine's graph and the model are both made from.
+
+A spec says what a step does by name and number only. It has no code, so that the engine and the
+model (`streamlib.testing.model`) share nothing but the question.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+RowData = dict[str, object]
+"""A row by column name. Times are int nanoseconds."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Read:
+    """Rows of source number `source`."""
+
+    source: int
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Apply:
+    """A step on single rows: a filter, computed columns or a batch function, by the name in `ROW_FUNCTIONS`."""
+
+    input: Spec
+    function: str
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Timed:
+    """`event_time` by column ``ts``; `max_delay` in ns, None for the end of the input."""
+
+    input: Spec
+    max_delay: int | None
+    leaves: bool = False
+    """Whether silent splits are left out."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Union:
+    """The rows of all inputs."""
+
+    inputs: tuple[Spec, ...]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Windowed:
+    """Tumbling windows, keyed by `keys`, aggregated by the plan of that name in `PLANS`; times in ns."""
+
+    input: Spec
+    keys: tuple[str, ...]
+    size: int
+    offset: int
+    lateness: int
+    plan: str
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Late:
+    """The rows that were too late for a window step."""
+
+    window: Windowed
+
+
+Spec = Read | Apply | Timed | Union | Windowed | Late
+
+PLANS: dict[str, tuple[tuple[str, str, str | None], ...]] = {
+    "sums": (("n", "count", None), ("v", "sum", "v")),
+    "edges": (("n", "count", None), ("v", "last", "v"), ("m", "first", "n")),
+    "extremes": (("n", "count", None), ("v", "max", "v"), ("m", "min", "n")),
+    "means": (("n", "sum", "n"), ("v", "mean", "v"), ("m", "count", "v")),
+}
+"""The few aggregate lists of the simulation, so that few kernels are compiled: (column, aggregate, its input)."""
+
+ROW_FUNCTIONS = ("keep_large", "keep_keyed", "keep_valued", "add_one", "double", "same", "drop_even", "twice")
+"""Steps on single rows; `twice` gives two rows for one."""
+
+
+def inputs_of(spec: Spec) -> tuple[Spec, ...]:
+    """What a step reads."""
+    if isinstance(spec, Read):
+        return ()
+    if isinstance(spec, Union):
+        return spec.inputs
+    return (spec.window,) if isinstance(spec, Late) else (spec.input,)
+
+
+def all_specs(sinks: tuple[Spec, ...]) -> list[Spec]:
+    """All steps that lead to `sinks`, inputs before their readers, each once; the first sink's come first."""
+    found: dict[int, Spec] = {}
+
+    def visit(spec: Spec) -> None:
+        if id(spec) not in found:
+            for source in inputs_of(spec):
+                visit(source)
+            found[id(spec)] = spec
+
+    for sink in sinks:
+        visit(sink)
+    return list(found.values())
+
+
+def describe(spec: Spec) -> str:
+    """One step in words, for the report of a failing seed."""
+    if isinstance(spec, Read):
+        return f"read source {spec.source}"
+    if isinstance(spec, Apply):
+        return spec.function
+    if isinstance(spec, Timed):
+        return f"event_time max_delay={spec.max_delay}{', leaves when idle' if spec.leaves else ''}"
+    if isinstance(spec, Windowed):
+        return (
+            f"window size={spec.size} offset={spec.offset} lateness={spec.lateness} "
+            f"keys={','.join(spec.keys) or '-'} plan={spec.plan}"
+        )
+    return "late" if isinstance(spec, Late) else "union"
