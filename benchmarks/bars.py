@@ -88,18 +88,6 @@ def polars_plans(table: pa.Table) -> dict[str, dict[str, Case]]:
     }
 
 
-DUCKDB_QUERY = """
-    SELECT symbol, {start} AS window_start, count(*) AS trades,
-           arg_min(price, ts) AS open, max(price) AS high, min(price) AS low, arg_max(price, ts) AS close,
-           sum(volume)::BIGINT AS volume, sum(price * volume) / sum(volume) AS vwap
-    FROM {source} GROUP BY ALL
-"""
-DUCKDB_STARTS = {
-    "time_bucket": "time_bucket(INTERVAL 10 SECOND, ts)",
-    "integers": f"make_timestamp(epoch_us(ts) // {jobs.WINDOW_US} * {jobs.WINDOW_US})",
-}
-
-
 def duckdb_plans(table: pa.Table) -> dict[str, dict[str, Case]]:
     """The plans that give the same answer, by source and name."""
     import duckdb
@@ -109,11 +97,11 @@ def duckdb_plans(table: pa.Table) -> dict[str, dict[str, Case]]:
     connection.execute("CREATE TABLE own_ticks AS SELECT * FROM arrow_ticks")
 
     def plan(start: str, source: str) -> Case:
-        query = DUCKDB_QUERY.format(start=start, source=source)
+        query = jobs.DUCKDB_QUERY.format(start=start, source=source)
         return lambda: connection.sql(query).to_arrow_table()
 
     return {
-        where: {name: plan(start, source) for name, start in DUCKDB_STARTS.items()}
+        where: {name: plan(start, source) for name, start in jobs.DUCKDB_STARTS.items()}
         for where, source in (("from Arrow", "arrow_ticks"), ("from its own table", "own_ticks"))
     }
 
@@ -131,7 +119,6 @@ def best_plans(who: str, want: pa.Table, plans: dict[str, dict[str, Case]], runs
 
 def measure(rows: int, symbols: int, runs: int, pilot_runs: int = 2) -> list[Row]:
     """One worker against one thread, in turns; then one worker and two, in turns."""
-    one_arrow_thread()
     table = ticks(rows, symbols)
     one, two = streamlib_case(table, 1), streamlib_case(table, 2)
     want = one()
@@ -160,6 +147,7 @@ def _row(name: str, case: str, timing: Timing, among: dict[str, Timing], rows: i
 
 def main(arguments: list[str] | None = None) -> list[Row]:
     args = parser(__doc__, rows=10_000_000, symbols=1_000, runs=7).parse_args(arguments)
+    one_arrow_thread()
     rows = measure(args.rows, args.symbols, args.runs)
     report(rows, args.json)
     return rows

@@ -11,7 +11,6 @@ import pyarrow.parquet as pq
 
 import streamlib as sl
 from benchmarks import answers, jobs
-from benchmarks.bars import DUCKDB_QUERY, DUCKDB_STARTS
 from benchmarks.measure import Row, fastest, in_turns, one_arrow_thread, parser, report
 from benchmarks.ticks import write_csv
 
@@ -37,7 +36,7 @@ def duckdb_plans(source: Path, target: Path) -> dict[str, Callable[[], Path]]:
     read = f"read_csv('{source}', header = true, auto_detect = false, columns = {DUCKDB_COLUMNS})"
 
     def plan(start: str) -> Callable[[], Path]:
-        query = DUCKDB_QUERY.format(start=start, source=read)
+        query = jobs.DUCKDB_QUERY.format(start=start, source=read)
 
         def run() -> Path:
             connection.execute(f"COPY ({query}) TO '{target}' (FORMAT parquet)")
@@ -45,12 +44,11 @@ def duckdb_plans(source: Path, target: Path) -> dict[str, Callable[[], Path]]:
 
         return run
 
-    return {name: plan(start) for name, start in DUCKDB_STARTS.items()}
+    return {name: plan(start) for name, start in jobs.DUCKDB_STARTS.items()}
 
 
 def measure(rows: int, symbols: int, runs: int) -> list[Row]:
     """Writes the file, checks that both give the same bars, then runs them in turns."""
-    one_arrow_thread()
     with tempfile.TemporaryDirectory(prefix="streamlib-benchmark-") as folder:
         source = Path(folder, "ticks.csv")
         size = write_csv(source, rows, symbols)
@@ -79,6 +77,7 @@ def measure(rows: int, symbols: int, runs: int) -> list[Row]:
 
 def main(arguments: list[str] | None = None) -> list[Row]:
     args = parser(__doc__, rows=5_000_000, symbols=1_000, runs=5).parse_args(arguments)
+    one_arrow_thread()
     rows = measure(args.rows, args.symbols, args.runs)
     report(rows, args.json)
     return rows

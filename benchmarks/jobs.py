@@ -32,3 +32,15 @@ def bars(ticks: sl.Stream) -> sl.Stream:
 
 BAR_COLUMNS = ("symbol", "window_start", "trades", "open", "high", "low", "close", "volume", "vwap")
 """What the engines must agree on; `window_end` is `window_start` plus ten seconds."""
+
+DUCKDB_QUERY = """
+    SELECT symbol, {start} AS window_start, count(*) AS trades,
+           arg_min(price, ts) AS open, max(price) AS high, min(price) AS low, arg_max(price, ts) AS close,
+           sum(volume)::BIGINT AS volume, sum(price * volume) / sum(volume) AS vwap
+    FROM {source} GROUP BY ALL
+"""
+DUCKDB_STARTS = {
+    "time_bucket": "time_bucket(INTERVAL 10 SECOND, ts)",
+    "integers": f"make_timestamp(epoch_us(ts) // {WINDOW_US} * {WINDOW_US})",
+}
+"""How DuckDB may compute the start of a window."""

@@ -62,7 +62,6 @@ def run_once(table: pa.Table, batch_rows: int) -> tuple[np.ndarray, str]:
 
 def measure(batches: int, runs: int, symbols: int) -> list[Row]:
     """The median and the slowest hundredth, for batches of 256, 1,024 and 65,536 rows, in turns."""
-    one_arrow_thread()
     table = ticks(batches * 256, symbols)
     sizes = (256, 1_024, 65_536)
     micros: dict[int, list[np.ndarray]] = {size: [] for size in sizes}
@@ -87,6 +86,7 @@ def measure(batches: int, runs: int, symbols: int) -> list[Row]:
 
 def main(arguments: list[str] | None = None) -> list[Row]:
     args = parser(__doc__, batches=4_000, runs=5, symbols=1_000).parse_args(arguments)
+    one_arrow_thread()
     rows = measure(args.batches, args.runs, args.symbols)
     report(rows, args.json)
     return rows

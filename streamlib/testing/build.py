@@ -1,0 +1,301 @@
+"""The engine's graph of a scenario, with probes between the steps and clocks that withhold watermarks."""
+
+from __future__ import annotations
+
+import datetime as dt
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+
+from streamlib.contracts import Operator, State
+from streamlib.elements import MIN_TIME, Batch
+from streamlib.errors import UserFunctionError
+from streamlib.eventtime import EventClock, IdlePolicy
+from streamlib.expr import Expr, col, count
+from streamlib.graph import BuildContext, Node, SinkNode, SourceNode
+from streamlib.graph.node import SinkOperator
+from streamlib.operators.event_time import EventTimeNode
+from streamlib.operators.windows.tumbling import TumblingWindow
+from streamlib.streams import Stream
+from streamlib.testing.list_source import Item, ListSource, Pause
+from streamlib.testing.manual_clock import ManualClock
+from streamlib.testing.scenario import Scenario, Settings
+from streamlib.testing.specs import PLANS, Apply, Late, Read, RowData, Spec, Timed, Union, Windowed, all_specs
+
+SCHEMA = pa.schema(
+    {
+        "ts": pa.timestamp("ns"),
+        "k": pa.string(),
+        "g": pa.int64(),
+        "v": pa.float64(),
+        "n": pa.int64(),
+        "id": pa.int64(),
+    }
+)
+
+
+class LateClock(EventClock):
+    """A clock that often hands out an older watermark than it knows: SEMANTICS 6 says that it may.
+
+    Args:
+        dice: decides when.
+        withheld: how often, 0 to 1.
+    """
+
+    def __init__(self, max_delay: int | None, idle: IdlePolicy, dice: random.Random, withheld: float) -> None:
+        super().__init__(max_delay, idle, idle_after=10)
+        self.dice, self.withheld = dice, withheld
+
+    def watermark(self) -> int:
+        """The frontier, or what was handed out before."""
+        if self.dice.random() < self.withheld:
+            return self.handed_out
+        return super().watermark()
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class LateTimeNode(EventTimeNode):
+    """`event_time` with a clock that withholds."""
+
+    dice: random.Random
+    withheld: float
+
+    def make_clock(self) -> EventClock:
+        return LateClock(self.max_delay, self.idle, self.dice, self.withheld)
+
+
+class Progress:
+    """What one edge has seen; checks the rule of SEMANTICS 4 that no row lies before the watermark.
+
+    A row may lie before it only when its mark says so: then every step behind can refuse it.
+    """
+
+    def __init__(self, edge: str) -> None:
+        self.edge = edge
+        self.watermark = MIN_TIME
+
+    def check(self, batch: Batch) -> None:
+        """Raises AssertionError for a row that comes too late and does not say so."""
+        if batch.time is None or self.watermark == MIN_TIME or not len(batch):
+            return
+        mark = batch.time if batch.mark is None else np.maximum(batch.time, batch.mark)
+        low = int(mark.min())
+        assert low >= self.watermark, f"{self.edge}: a row at {low} after watermark {self.watermark}"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ProbeNode(Node):
+    """Passes everything and checks each edge."""
+
+    kind: ClassVar[str] = "probe"
+
+    def derive_schema(self) -> pa.Schema:
+        return self.inputs[0].schema
+
+    def needs(self, wanted: frozenset[str] | None) -> Sequence[frozenset[str] | None]:
+        return [wanted]
+
+    def build(self, context: BuildContext) -> Operator:
+        return ProbeOperator(self.inputs[0].label)
+
+
+class ProbeOperator(Operator):
+    """Passes everything and checks."""
+
+    def __init__(self, edge: str) -> None:
+        self.progress = Progress(f"behind {edge}")
+
+    def on_batch(self, batch: Batch, side: int = 0) -> Sequence[Batch]:
+        """The batch."""
+        self.progress.check(batch)
+        return (batch,)
+
+    def on_watermark(self, time: int) -> Sequence[Batch]:
+        """Nothing."""
+        assert time > self.progress.watermark, "a watermark rises"
+        self.progress.watermark = time
+        return ()
+
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class WatchedSink(SinkNode):
+    """Keeps the rows that come, by worker, and where barriers stood between them."""
+
+    kept: dict[int, list[pa.RecordBatch]] = field(default_factory=dict)
+    cuts: dict[int, list[int]] = field(default_factory=dict)
+
+    def build(self, context: BuildContext) -> Operator:
+        return WatchedOperator(self, context)
+
+    def rows(self, barrier: int | None = None) -> list[RowData]:
+        """The rows before barrier `barrier`, or all."""
+        batches = []
+        for worker, mine in self.kept.items():
+            cuts = self.cuts[worker]
+            end = len(mine) if barrier is None or barrier > len(cuts) else cuts[barrier - 1]
+            batches += mine[:end]
+        return rows_of(pa.Table.from_batches(batches, self.schema))
+
+
+class WatchedOperator(SinkOperator):
+    """Keeps rows in the node and checks the edge."""
+
+    def __init__(self, node: WatchedSink, context: BuildContext) -> None:
+        super().__init__(node, context)
+        self.kept = node.kept.setdefault(context.worker, [])
+        self.cuts = node.cuts.setdefault(context.worker, [])
+        self.progress = Progress("before a sink")
+
+    def on_batch(self, batch: Batch, side: int = 0) -> Sequence[Batch]:
+        """Keeps it."""
+        self.progress.check(batch)
+        self.kept.append(batch.rows)
+        return ()
+
+    def on_watermark(self, time: int) -> Sequence[Batch]:
+        """Nothing."""
+        self.progress.watermark = time
+        return ()
+
+    def snapshot(self) -> State:
+        """Notes what stands before the barrier."""
+        self.cuts.append(len(self.kept))
+        return {}
+
+
+def rows_of(rows: pa.Table) -> list[RowData]:
+    """Rows as dicts, with times and durations as int ns."""
+    columns: dict[str, list[Any]] = {}
+    for name, column in zip(rows.schema.names, rows.columns, strict=True):
+        if pa.types.is_timestamp(column.type) or pa.types.is_duration(column.type):
+            assert column.type.unit == "ns"
+            column = column.cast(pa.int64())
+        columns[name] = column.to_pylist()
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
+class Graph:
+    """The graph of one attempt.
+
+    Attributes:
+        sinks: in the scenario's order.
+    """
+
+    def __init__(self, scenario: Scenario, settings: Settings, clock: ManualClock) -> None:
+        from streamlib.connectors.memory import CollectSink
+
+        self.scenario, self.settings, self.clock = scenario, settings, clock
+        self.dice = random.Random(settings.seed)
+        self.streams: dict[int, Stream] = {}
+        self.failures = 0
+        for spec in all_specs(scenario.sinks):
+            stream = self._stream(spec)
+            if not isinstance(spec, Read):
+                stream = type(stream)(ProbeNode(inputs=(stream._node,)))
+            self.streams[id(spec)] = stream
+        self.sinks = [
+            WatchedSink(inputs=(self.streams[id(spec)]._node,), sink=CollectSink()) for spec in scenario.sinks
+        ]
+
+    def _stream(self, spec: Spec) -> Stream:
+        if isinstance(spec, Read):
+            return Stream(SourceNode(source=self._source(spec.source)))
+        if isinstance(spec, Apply):
+            return self._applied(self.streams[id(spec.input)], spec.function)
+        if isinstance(spec, Timed):
+            return Stream(
+                LateTimeNode(
+                    inputs=(self.streams[id(spec.input)]._node,),
+                    column="ts",
+                    max_delay=spec.max_delay,
+                    idle=IdlePolicy.LEAVE if spec.leaves else IdlePolicy.WAIT,
+                    dice=self.dice,
+                    withheld=self.settings.withheld,
+                )
+            )
+        if isinstance(spec, Union):
+            first, *others = (self.streams[id(s)] for s in spec.inputs)
+            return first.union(*others)
+        if isinstance(spec, Windowed):
+            stream = self.streams[id(spec.input)]
+            keyed = stream.key_by(*spec.keys) if spec.keys else Stream(stream.select(*stream.schema.names)._node)
+            windowed = keyed.window(TumblingWindow(spec.size, spec.offset), f"{spec.lateness}ns")
+            return windowed.agg(**{name: _aggregate(kind, over) for name, kind, over in PLANS[spec.plan]})
+        probe = self.streams[id(spec.window)]._node
+        return Stream(probe.inputs[0]).late
+
+    def _source(self, number: int) -> ListSource:
+        splits: dict[str, list[Item]] = {}
+        peeks = []
+        for index, rows in enumerate(self.scenario.sources[number]):
+            name = f"{number}.{index}"
+            if (number, index) not in self.scenario.unpeeked:
+                peeks.append(name)
+            splits[name] = list(self._items(rows))
+        return ListSource(
+            splits, SCHEMA, seed=self.settings.seed, block_rows=self.settings.block_rows, clock=self.clock, peeks=peeks
+        )
+
+    def _items(self, rows: list[RowData]) -> Iterator[Item]:
+        """The rows of a split. Where marks stand is a function of the seed of the scenario: positions count them."""
+        dice = random.Random(self.scenario.seed)
+        table = pa.RecordBatch.from_pylist(rows, SCHEMA)
+        begin = 0
+        while begin < len(rows):
+            end = dice.randint(begin + 1, len(rows))
+            yield table.slice(begin, end - begin)
+            if self.scenario.idles:
+                yield Pause(dice.choice((1, 3, 30)))
+            elif self.settings.pauses:
+                yield Pause(int(dice.random() * 4 * self.settings.pauses))
+            else:
+                yield Pause(0)
+            begin = end
+
+    def _applied(self, stream: Stream, function: str) -> Stream:
+        if function == "keep_large":
+            stream = stream.filter(col("n") > 2)
+        elif function == "keep_keyed":
+            stream = stream.filter(col("k").is_not_null())
+        elif function == "keep_valued":
+            stream = stream.filter(col("v") < 6)
+        elif function == "add_one":
+            stream = stream.with_columns(n=col("n") + 1)
+        elif function == "double":
+            stream = stream.with_columns(v=col("v") * 2)
+        else:
+            stream = stream.map_batches(self._function(function), SCHEMA)
+        if self.scenario.fails_at is not None:
+            stream = stream.map_batches(self._fail, SCHEMA)
+        return stream
+
+    def _fail(self, rows: pa.RecordBatch) -> pa.RecordBatch:
+        if self.scenario.fails_at in rows.column("id").to_pylist():
+            self.failures += 1
+            raise ValueError(f"row {self.scenario.fails_at} was told to fail")
+        return rows
+
+    def _function(self, name: str) -> Any:
+        def same(rows: pa.RecordBatch) -> pa.RecordBatch:
+            return rows
+
+        def drop_even(rows: pa.RecordBatch) -> pa.RecordBatch:
+            return rows.filter(pa.array([n % 2 == 1 for n in rows.column("n").to_pylist()], pa.bool_()))
+
+        def twice(rows: pa.RecordBatch) -> pa.RecordBatch:
+            doubled = [r for row in rows_of(pa.Table.from_batches([rows])) for r in (row, {**row, "n": row["n"] + 10})]  # type: ignore[operator]
+            return pa.RecordBatch.from_pylist(doubled, SCHEMA)
+
+        return {"same": same, "drop_even": drop_even, "twice": twice}[name]
+
+
+def _aggregate(kind: str, column: str | None) -> Expr:
+    return count() if column is None else getattr(col(column), kind)()
+
+
+__all__ = ["SCHEMA", "Graph", "LateClock", "UserFunctionError", "WatchedSink", "rows_of"]

@@ -1,0 +1,224 @@
+"""From one integer: input, a job and the way it is run. Everything random of a simulation is drawn here.
+
+Times are drawn in steps of a unit between 1 ns and 20 minutes, around zero, so that there are negative
+times, ties, gaps, and splits that stand further apart than `MAX_DRIFT_NS`.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+
+from streamlib.testing.specs import (
+    PLANS,
+    ROW_FUNCTIONS,
+    Apply,
+    Late,
+    Read,
+    RowData,
+    Spec,
+    Timed,
+    Union,
+    Windowed,
+    all_specs,
+    describe,
+    inputs_of,
+)
+
+UNITS_NS = (1, 1_000, 1_000_000_000, 7_000_000_000, 20 * 60 * 1_000_000_000)
+KEYS: tuple[tuple[str, ...], ...] = ((), ("k",), ("k",), ("k", "g"))
+ROWS_MAX = 40
+"""Of one split."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How one attempt is run: nothing of it may change the answer.
+
+    Attributes:
+        workers: how many.
+        batch_rows: the largest batch.
+        block_rows: the largest block.
+        channel_bytes_max: of every channel.
+        withheld: how often a worker is handed an older watermark, 0 to 1.
+        pauses: how often a reader has nothing, 0 to 1.
+        barriers: how often a barrier is started, per unit of work.
+        seed: chooses the schedule, the cuts and all of the above moments.
+    """
+
+    workers: int
+    batch_rows: int
+    block_rows: int
+    channel_bytes_max: int
+    withheld: float
+    pauses: float
+    barriers: float
+    seed: int
+
+
+@dataclass(slots=True)
+class Scenario:
+    """A job, its input, and how it is run.
+
+    Attributes:
+        seed: it is a function of this number alone.
+        sources: rows by source and split.
+        sinks: what is computed.
+        attempts: the settings of each attempt: all but the last are killed.
+        idles: splits go idle and enter again, so that late rows depend on timing.
+        fails_at: the id of the row at which a function of the user's raises; None for none.
+        stops: how the last attempt ends: ``end``, ``stop`` (and is resumed) or ``flush``.
+        unpeeked: (source, split) whose first row cannot be looked at.
+    """
+
+    seed: int
+    sources: list[list[list[RowData]]]
+    sinks: tuple[Spec, ...]
+    attempts: list[Settings]
+    idles: bool = False
+    fails_at: int | None = None
+    stops: str = "end"
+    unpeeked: set[tuple[int, int]] = field(default_factory=set)
+
+    def __str__(self) -> str:
+        specs = all_specs(self.sinks)
+        numbers = {id(spec): number for number, spec in enumerate(specs)}
+        lines = [f"seed {self.seed}: ends by {self.stops}, idles={self.idles}, fails_at={self.fails_at}"]
+        for spec in specs:
+            sources = ", ".join(str(numbers[id(s)]) for s in inputs_of(spec))
+            sink = "  => sink" if any(spec is s for s in self.sinks) else ""
+            lines.append(f"  {numbers[id(spec)]:>2} {describe(spec)}{' <- ' + sources if sources else ''}{sink}")
+        for number, splits in enumerate(self.sources):
+            for split, rows in enumerate(splits):
+                shown = ", ".join(f"{r['id']}@{r['ts']} {r['k']}/{r['g']} n={r['n']} v={r['v']}" for r in rows)
+                blind = " (no peek)" if (number, split) in self.unpeeked else ""
+                lines.append(f"  source {number} split {split}{blind}: {shown or 'no rows'}")
+        lines += [f"  attempt {number}: {settings}" for number, settings in enumerate(self.attempts)]
+        return "\n".join(lines)
+
+
+def draw(seed: int) -> Scenario:
+    """The scenario of a seed.
+
+    >>> draw(7).sources == draw(7).sources
+    True
+    """
+    dice = random.Random(seed)
+    unit = dice.choice(UNITS_NS)
+    count = dice.choice((1, 1, 2, 3))
+    delay = dice.randint(0, 8)
+    ids = iter(range(1_000_000))
+    sources = [
+        [_rows(dice, unit, delay, ids) for _ in range(dice.choice((1, 1, 2, 3)))] for _ in range(count)
+    ]
+    idles = dice.random() < 0.2
+    timed = _timed(dice, [Read(number) for number in range(count)], delay * unit, idles)
+    sinks = _sinks(dice, timed, unit, plain=idles)
+    kills = dice.choice((0, 0, 0, 1, 1, 2))
+    stops = dice.choice(("end", "end", "end", "end", "stop", "flush"))
+    attempts = [_settings(dice) for _ in range(kills + 1)]
+    scenario = Scenario(seed, sources, sinks, attempts, idles, stops=stops)
+    if dice.random() < 0.06 and not idles:
+        applied = [spec for spec in all_specs(sinks) if isinstance(spec, Apply)]
+        everything = [row for splits in sources for rows in splits for row in rows]
+        if applied and everything:
+            scenario.fails_at = int(str(dice.choice(everything)["id"]))
+            scenario.attempts = scenario.attempts[:1]
+    scenario.unpeeked = {
+        (s, p) for s, splits in enumerate(sources) for p in range(len(splits)) if dice.random() < 0.2
+    }
+    return scenario
+
+
+def _rows(dice: random.Random, unit: int, delay: int, ids: object) -> list[RowData]:
+    rows: list[RowData] = []
+    now = dice.randint(-30, 30)
+    disorder = dice.choice((0, delay, delay, delay + 6, 25))
+    keys = dice.choice((["a"], ["a", "b", None], ["a", "b", "c", "dd", "a longer key", None]))
+    for _ in range(dice.choice((0, 1, 5, 20, ROWS_MAX)) and dice.randint(0, ROWS_MAX)):
+        now += dice.choice((0, 0, 1, 1, 2, 3)) if dice.random() < 0.95 else dice.randint(10, 60)
+        back = dice.randint(0, disorder) if dice.random() < 0.4 else 0
+        rows.append(
+            {
+                "ts": (now - back) * unit,
+                "k": dice.choice(keys),
+                "g": dice.choice((1, 2, None)),
+                "v": None if dice.random() < 0.2 else dice.randint(-40, 40) / 4,
+                "n": dice.randint(0, 9),
+                "id": next(ids),  # type: ignore[call-overload]
+            }
+        )
+    return rows
+
+
+def _timed(dice: random.Random, reads: list[Spec], delay: int, idles: bool) -> Spec:
+    """The sources brought together before or after they get their event time."""
+    max_delay = None if dice.random() < 0.05 and not idles else delay
+    before = [_applied(dice, read, 0.3) for read in reads]
+    if len(before) > 1 and dice.random() < 0.3:
+        before = [Union(tuple(before))]
+    after: list[Spec] = [Timed(_applied(dice, spec, 0.2), max_delay, idles) for spec in before]
+    after = [_applied(dice, spec, 0.3) for spec in after]
+    stream = after[0] if len(after) == 1 else Union(tuple(after))
+    if dice.random() < 0.15:
+        sides = [_applied(dice, stream, 1.0, one_to_one=True), _applied(dice, stream, 0.5, one_to_one=True)]
+        stream = Union(tuple(sides))
+    return _applied(dice, stream, 0.2)
+
+
+def _applied(dice: random.Random, spec: Spec, chance: float, one_to_one: bool = False) -> Spec:
+    while dice.random() < chance:
+        names = [f for f in ROW_FUNCTIONS if not (one_to_one and f in ("drop_even", "twice"))]
+        spec = Apply(spec, dice.choice(names))
+        chance /= 2
+    return spec
+
+
+def _sinks(dice: random.Random, stream: Spec, unit: int, plain: bool) -> tuple[Spec, ...]:
+    sinks: list[Spec] = []
+    for _ in range(dice.choice((1, 1, 2))):
+        size = dice.choice((1, 2, 5, 7, 10, 30)) * unit
+        window = Windowed(
+            stream,
+            dice.choice(KEYS),
+            size,
+            dice.choice((0, 0, 1, 3)) * unit % size,
+            dice.choice((0, 0, 0, 1, 4, 15)) * unit,
+            "sums" if plain else dice.choice(list(PLANS)),
+        )
+        sinks.append(window)
+        if plain or dice.random() < 0.6:
+            sinks.append(Late(window))
+        if not plain and dice.random() < 0.2:
+            sinks.append(_second(dice, window, size, unit))
+        if not plain and dice.random() < 0.1:
+            more = dice.choice((0, 5, 20)) * unit
+            sinks.append(Windowed(Late(window), dice.choice(KEYS), size, 0, window.lateness + more, "sums"))
+    if dice.random() < 0.2:
+        sinks.append(stream)
+    return tuple(sinks)
+
+
+def _second(dice: random.Random, window: Windowed, size: int, unit: int) -> Windowed:
+    """A window over the results of a window."""
+    return Windowed(
+        window,
+        dice.choice([keys for keys in KEYS if set(keys) <= set(window.keys)]),
+        size * dice.choice((1, 2, 3)),
+        0,
+        dice.choice((0, 0, 3)) * unit,
+        dice.choice(list(PLANS)),
+    )
+
+
+def _settings(dice: random.Random) -> Settings:
+    return Settings(
+        workers=dice.choice((1, 1, 2, 3, 4)),
+        batch_rows=dice.choice((1, 2, 7, 50)),
+        block_rows=dice.choice((1, 3, 10, 50)),
+        channel_bytes_max=dice.choice((1, 1, 300, 8 * 1024 * 1024)),
+        withheld=dice.choice((0.0, 0.3, 0.8)),
+        pauses=dice.choice((0.0, 0.0, 0.1, 0.5)),
+        barriers=dice.choice((0.01, 0.05, 0.2)) if dice.random() < 0.7 else 0.0,
+        seed=dice.randrange(2**31),
+    )
