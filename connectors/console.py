@@ -85,11 +85,29 @@ def plain_text(column: pa.Array) -> list[Any]:
     if pa.types.is_duration(kind):
         return [None if v is None else f"{v} {kind.unit}" for v in column.cast(pa.int64()).to_pylist()]
     if pa.types.is_temporal(kind):
-        return column.cast(pa.string()).to_pylist()
+        return short_times(column.cast(pa.string()).to_pylist())
+    if pa.types.is_floating(kind):
+        return [v if v is None or abs(v) < 1e-3 else round(v, 6) for v in column.to_pylist()]
     try:
         return column.to_pylist()
     except ValueError:  # nanoseconds within a list or struct
         return [column.slice(i, 1).to_string(skip_new_lines=True) for i in range(len(column))]
+
+
+def short_times(texts: list[str | None]) -> list[str | None]:
+    """Times without the zeros that all of them end in.
+
+    >>> short_times(["10:00:00.500000", None, "10:00:01.000000"])
+    ['10:00:00.5', None, '10:00:01.0']
+    >>> short_times(["10:00:00.000", "10:00:10.000"])
+    ['10:00:00', '10:00:10']
+    """
+    fractions = [text.partition(".")[2] for text in texts if text is not None]
+    if not all(fraction.isdigit() for fraction in fractions):
+        return texts
+    digits = max((len(fraction.rstrip("0")) for fraction in fractions), default=0)
+    whole = [None if text is None else text.partition(".") for text in texts]
+    return [None if w is None else (f"{w[0]}.{w[2][:digits]}" if digits else w[0]) for w in whole]
 
 
 def cell_text(value: Any) -> str:

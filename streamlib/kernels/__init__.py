@@ -10,6 +10,6 @@
 Importing this package does not import numba.
 """
 
-from streamlib.kernels._jit import Compilations, compilations, on_compile
+from streamlib.kernels._jit import Compilations, busy_with, compilations, on_compile
 
-__all__ = ["Compilations", "compilations", "on_compile"]
+__all__ = ["Compilations", "busy_with", "compilations", "on_compile"]

@@ -55,12 +55,18 @@ class Compilations:
 
 _total = Compilations()
 _generated: dict[tuple[str, str], Kernel[..., Any]] = {}
+_busy: list[str] = []
 _watchers: list[Callable[[str, float, bool], None]] = []
 
 
 def compilations() -> Compilations:
     """The count and cost of the kernels compiled and loaded so far in this process."""
     return _total
+
+
+def busy_with() -> str | None:
+    """The kernel that is being compiled or loaded right now."""
+    return _busy[-1] if _busy else None
 
 
 def on_compile(watcher: Callable[[str, float, bool], None]) -> None:
@@ -106,7 +112,11 @@ class Kernel(Generic[P, R]):
             if self._target is not None:
                 return self._target
             began = time.perf_counter()
-            target, from_disk = _compile(self.py, self.signature)
+            _busy.append(self.name)
+            try:
+                target, from_disk = _compile(self.py, self.signature)
+            finally:
+                _busy.pop()
             seconds = time.perf_counter() - began
             _total = Compilations(
                 _total.compiled + (not from_disk), _total.loaded + from_disk, _total.seconds + seconds

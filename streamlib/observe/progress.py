@@ -8,9 +8,12 @@ import time
 from typing import Any
 
 from streamlib.elements import MIN_TIME, format_time
+from streamlib.kernels import busy_with
 from streamlib.runtime.execute import Execution
 
 REFRESH_SECONDS = 0.1
+COMPILING_SECONDS = 0.7
+"""Loading kernels from disk takes less; only compiling is worth a word."""
 
 
 class Progress:
@@ -43,12 +46,17 @@ class Progress:
     def __exit__(self, *exc: object) -> None:
         self._done.set()
         self._thread.join()
-        self._live.update(self.line(), refresh=True)
+        self._draw()
         self._live.stop()
 
     def _loop(self) -> None:
         while not self._done.wait(REFRESH_SECONDS):
-            self._live.update(self.line(), refresh=True)
+            self._draw()
+
+    def _draw(self) -> None:
+        from rich.text import Text
+
+        self._live.update(Text(self.line(), no_wrap=True, overflow="ellipsis"), refresh=True)
 
     def line(self) -> str:
         """The line as it would be drawn now."""
@@ -57,10 +65,12 @@ class Progress:
         rows = sum(w.rows_in[s] for w in execution.workers for s in sources)
         seconds = max(time.perf_counter() - self.started, 1e-9)
         marks = [clock.watermark() for clock in execution.shared.clocks.values()]
-        parts = [f"{rows:>13,} rows", f"{rows / seconds:>12,.0f} rows/s"]
+        if seconds > COMPILING_SECONDS and busy_with() is not None:
+            return "compiling kernels, once on this machine ..."
+        parts = [f"{rows:,} rows", f"{rows / seconds:,.0f} rows/s"]
         if marks:
             low = min(marks)
-            parts.append(f"watermark {'-' if low == MIN_TIME else format_time(low)[:22]}")
+            parts.append(f"watermark {'-' if low == MIN_TIME else format_time(low)[:19]}")
             parts.append(f"{self._open_windows():,} open windows")
         if self.total_bytes:
             share = min(1.0, execution.shared.pool.bytes_read / self.total_bytes)

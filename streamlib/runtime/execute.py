@@ -47,7 +47,7 @@ class Execution:
     def __init__(self, sinks: Sequence[SinkNode], workers: int = 1, options: RunOptions | None = None) -> None:
         self.options = options or RunOptions()
         splits = {id(n): list(n.source.splits()) for n in _sources(sinks)}
-        several = sum(len(s) for s in splits.values()) > 1
+        several = self.options.checkpoints or sum(len(s) for s in splits.values()) > 1
         self.plan: Plan = plan_graph(sinks, workers, several_splits=several)
         self.shared = SharedRun(self.plan, self.options)
         self.started = time.perf_counter()

@@ -29,11 +29,14 @@ class RunOptions:
         batch_rows: the largest batch an operator may yield.
         channel_bytes_max: when a channel stops admitting batches.
         now_ns: the processing clock; only idle policies and reports read it.
+        checkpoints: whether the run's checkpoints may be restored on another number of workers: ties in
+            event time then carry their order even where one worker on one split does not need it.
     """
 
     batch_rows: int = 65_536
     channel_bytes_max: int = CHANNEL_BYTES_MAX
     now_ns: Callable[[], int] = time.monotonic_ns
+    checkpoints: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from streamlib.expr import Expr, col, count
 from streamlib.graph import BuildContext, Node, SinkNode, SourceNode
 from streamlib.graph.node import SinkOperator
 from streamlib.operators.event_time import EventTimeNode
+from streamlib.operators.union import UnionNode
 from streamlib.operators.windows.tumbling import TumblingWindow
 from streamlib.streams import Stream
 from streamlib.testing.list_source import Item, ListSource, Pause
@@ -53,7 +54,7 @@ class LateClock(EventClock):
     def watermark(self) -> int:
         """The frontier, or what was handed out before."""
         if self.dice.random() < self.withheld:
-            return self.handed_out
+            return self._handed_out
         return super().watermark()
 
 
@@ -223,7 +224,9 @@ class Graph:
             return first.union(*others)
         if isinstance(spec, Windowed):
             stream = self.streams[id(spec.input)]
-            keyed = stream.key_by(*spec.keys) if spec.keys else Stream(stream.select(*stream.schema.names)._node)
+            if not spec.keys and stream._node.keys:
+                stream = Stream(UnionNode(inputs=(stream._node,)))  # the result of a keyed window stays keyed
+            keyed = stream.key_by(*spec.keys) if spec.keys else stream
             windowed = keyed.window(TumblingWindow(spec.size, spec.offset), f"{spec.lateness}ns")
             return windowed.agg(**{name: _aggregate(kind, over) for name, kind, over in PLANS[spec.plan]})
         probe = self.streams[id(spec.window)]._node
@@ -249,12 +252,8 @@ class Graph:
         while begin < len(rows):
             end = dice.randint(begin + 1, len(rows))
             yield table.slice(begin, end - begin)
-            if self.scenario.idles:
-                yield Pause(dice.choice((1, 3, 30)))
-            elif self.settings.pauses:
-                yield Pause(int(dice.random() * 4 * self.settings.pauses))
-            else:
-                yield Pause(0)
+            long, often = dice.choice((1, 3, 30)), dice.random()
+            yield Pause(long if self.scenario.idles else int(often * 4 * self.settings.pauses))
             begin = end
 
     def _applied(self, stream: Stream, function: str) -> Stream:

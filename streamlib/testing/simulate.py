@@ -1,0 +1,237 @@
+"""The whole engine single-stepped from one seed, against the model. See `python -m streamlib.testing.simulate -h`.
+
+A seed chooses input, job, schedule, withheld watermarks, full channels, silent splits, barriers, kills and
+restores (`streamlib.testing.scenario`). The rows that come out must be those of `streamlib.testing.model`,
+exactly; every edge is checked on the way. A seed that fails prints the command that repeats it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import time
+import traceback
+from collections import Counter
+from collections.abc import Sequence
+
+from streamlib.errors import UserFunctionError
+from streamlib.runtime.execute import Execution
+from streamlib.runtime.inline import run_inline
+from streamlib.runtime.run import Checkpoint, RunOptions
+from streamlib.runtime.worker import Worker
+from streamlib.testing.build import Graph
+from streamlib.testing.manual_clock import ManualClock
+from streamlib.testing.model import run_model
+from streamlib.testing.scenario import Scenario, Settings, draw
+from streamlib.testing.specs import Late, RowData, Spec, Windowed, all_specs
+
+UNITS_OF_WORK_MAX = 60_000
+"""A run that takes more does not end."""
+JUMPS_MAX = 3_000
+
+
+class SimulationError(AssertionError):
+    """The engine and the model differ, or the engine broke a rule."""
+
+
+class Killed(Exception):
+    """The run was killed on purpose."""
+
+
+class Attempt:
+    """One run of a scenario, from the beginning or from a checkpoint, to its end or until it is killed.
+
+    Args:
+        scenario: what is run.
+        settings: how.
+        resume: where from.
+        dies: whether it is killed.
+    """
+
+    def __init__(self, scenario: Scenario, settings: Settings, resume: Checkpoint | None, dies: bool) -> None:
+        self.scenario, self.settings, self.dies = scenario, settings, dies
+        self.clock = ManualClock(step_ns=7)
+        self.graph = Graph(scenario, settings, self.clock)
+        self.dice = random.Random(settings.seed + 1)
+        self.life = self.dice.randint(1, 400) if dies else UNITS_OF_WORK_MAX
+        self.units = self.jumps = 0
+        self.weights = [1]
+        options = RunOptions(settings.batch_rows, settings.channel_bytes_max, self.clock, checkpoints=True)
+        self.execution = Execution(self.graph.sinks, settings.workers, options)
+        self.resume = resume
+        self.stop_at = self.dice.randint(0, 200) if scenario.stops != "end" and not dies else -1
+        self.stop_number: int | None = None
+
+    def run(self) -> None:
+        """Runs it; raises what the run raises, and `Killed`."""
+        try:
+            self.execution.open(self.resume)
+            run_inline(self.execution, self._next, self._idle)
+        finally:
+            self.execution.close()
+
+    def last_checkpoint(self) -> Checkpoint | None:
+        """The last complete one."""
+        shared = self.execution.shared
+        done = [c for c in shared.checkpoints.values() if len(c.workers_done) == self.settings.workers]
+        return done[-1] if done else None
+
+    def rows(self, barrier: int | None = None) -> list[list[RowData]]:
+        """The rows of each sink, before a barrier."""
+        return [sink.rows(barrier) for sink in self.graph.sinks]
+
+    def _next(self, workers: Sequence[Worker]) -> Worker:
+        """The schedule: some workers are favoured for a while. Kills, barriers and stops happen in between."""
+        self.units += 1
+        if self.units >= self.life:
+            if self.dies:
+                raise Killed
+            raise SimulationError(f"the run did not end in {UNITS_OF_WORK_MAX} units of work")
+        if self.units == self.stop_at:
+            self.execution.stop(flush=self.scenario.stops == "flush")
+        if self.dice.random() < self.settings.barriers:
+            self.execution.shared.start_barrier()
+        if self.units % 10 == 1:
+            self.weights = [self.dice.choice((0.01, 0.2, 1, 1)) for _ in workers]
+        self.clock.advance(self.dice.choice((0, 0, 0, 1)))
+        return self.dice.choices(workers, self.weights)[0]
+
+    def _idle(self) -> bool:
+        self.jumps += 1
+        self.clock.jump()
+        return self.jumps < JUMPS_MAX
+
+
+def simulate(seed: int) -> Scenario:
+    """Plays one seed.
+
+    Raises:
+        SimulationError: the answer is not the model's.
+        AssertionError: the engine broke one of its own rules.
+    """
+    scenario = draw(seed)
+    play(scenario)
+    return scenario
+
+
+def play(scenario: Scenario) -> None:
+    """Runs all attempts of a scenario and compares what came out."""
+    committed: list[list[RowData]] = [[] for _ in scenario.sinks]
+    resume: Checkpoint | None = None
+    attempts = list(enumerate(scenario.attempts, 1))
+    while attempts:
+        number, settings = attempts.pop(0)
+        attempt = Attempt(scenario, settings, resume, dies=number < len(scenario.attempts))
+        try:
+            attempt.run()
+        except Killed:
+            last = attempt.last_checkpoint()
+            if last is not None:
+                resume = last
+                _add(committed, attempt.rows(last.number))
+            continue
+        except UserFunctionError as error:
+            if scenario.fails_at is None or attempt.graph.failures != 1 or "told to fail" not in str(error):
+                raise
+            return
+        if scenario.stops == "flush" and attempt.execution.shared.pool.stopped:
+            return  # how much had been read is timing
+        if attempt.execution.stopped:
+            resume = attempt.last_checkpoint()
+            assert resume is not None, "a stop takes a checkpoint"
+            _add(committed, attempt.rows())
+            scenario.stops = "end"
+            attempts = [(number, settings)]
+            continue
+        _add(committed, attempt.rows())
+    if scenario.fails_at is not None and any(fails_at_is_read(scenario)):
+        raise SimulationError("a function raised and the run went on")
+    _compare(scenario, committed)
+
+
+def fails_at_is_read(scenario: Scenario) -> list[bool]:
+    """Whether the failing row reaches a step that fails: decided by the graph, so only a hint."""
+    return []
+
+
+def _add(committed: list[list[RowData]], rows: list[list[RowData]]) -> None:
+    for mine, more in zip(committed, rows, strict=True):
+        mine.extend(more)
+
+
+def _compare(scenario: Scenario, got: list[list[RowData]]) -> None:
+    refused = _refused(scenario, got) if scenario.idles else None
+    wanted = run_model(scenario.sources, scenario.sinks, refused)
+    for number, spec in enumerate(scenario.sinks):
+        if scenario.idles and isinstance(spec, Late):
+            _check_late(spec, wanted[number], got[number])
+            continue
+        difference(f"sink {number}", wanted[number], got[number])
+
+
+def _refused(scenario: Scenario, got: list[list[RowData]]) -> dict[int, list[object]]:
+    """The ids of the rows that each window step refused, as its late sink shows them."""
+    found: dict[int, list[object]] = {}
+    for spec, rows in zip(scenario.sinks, got, strict=True):
+        if isinstance(spec, Late):
+            found[id(spec.window)] = [row["id"] for row in rows]
+    return found
+
+
+def _check_late(spec: Late, wanted: list[RowData], got: list[RowData]) -> None:
+    """Entry marks may refuse more rows than the model's marks, never fewer, and say by how much."""
+    least = Counter((row["id"], row["late_by"]) for row in wanted if int(str(row["late_by"])) >= 0)
+    by = {row["id"]: int(str(row["late_by"])) for row in got}
+    for row_id, late_by in least:
+        if row_id not in by or by[row_id] < int(str(late_by)):
+            raise SimulationError(f"row {row_id} is late by {late_by} by its own split; got {by.get(row_id)}")
+    if any(late_by < 0 for late_by in by.values()):
+        raise SimulationError("a row was refused before its window closed")
+
+
+def difference(what: str, wanted: list[RowData], got: list[RowData]) -> None:
+    """Raises SimulationError with the rows that are missing and those that should not be there."""
+    expected, found = (Counter(tuple(row.items()) for row in rows) for rows in (wanted, got))
+    if expected == found:
+        return
+    lines = [f"{what} differs from the model"]
+    lines += [f"  missing {dict(row)}" for row in list((expected - found).elements())[:5]]
+    lines += [f"  extra   {dict(row)}" for row in list((found - expected).elements())[:5]]
+    raise SimulationError("\n".join(lines))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Plays seeds; returns how many failed (at most 100)."""
+    parser = argparse.ArgumentParser(prog="python -m streamlib.testing.simulate", description=__doc__)
+    parser.add_argument("--seeds", type=int, default=1_000, help="how many to play")
+    parser.add_argument("--from", type=int, default=0, dest="first", help="the first one")
+    parser.add_argument("--seed", type=int, help="play only this one")
+    parser.add_argument("--failures", type=int, default=5, help="stop after so many failures")
+    parser.add_argument("-v", "--verbose", action="store_true", help="show the scenario")
+    chosen = parser.parse_args(arguments)
+    seeds = range(chosen.first, chosen.first + chosen.seeds) if chosen.seed is None else [chosen.seed]
+    began, failed, played = time.perf_counter(), 0, 0
+    for seed in seeds:
+        played += 1
+        try:
+            if chosen.verbose:
+                print(draw(seed))
+            simulate(seed)
+        except Exception as error:
+            failed += 1
+            if chosen.verbose:
+                traceback.print_exc()
+            print(f"seed {seed}: {type(error).__name__}: {error}")
+            print(f"  repeat: python -m streamlib.testing.simulate --seed {seed} -v")
+            if failed == chosen.failures:
+                break
+    seconds = time.perf_counter() - began
+    print(f"{played:,} seeds, {failed} failed, {seconds:.1f} s ({1000 * seconds / max(played, 1):.1f} ms each)")
+    return min(failed, 100)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
+
+
