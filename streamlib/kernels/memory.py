@@ -23,55 +23,55 @@ _MASK = (1 << 64) - 1
 @primitive
 def load_i64(base: I64, index: I64) -> I64:
     """The int64 at `base + 8 * index`."""
-    return ctypes.c_int64.from_address(base + 8 * index).value
+    return ctypes.c_int64.from_address(int(base) + 8 * int(index)).value
 
 
 @primitive
 def load_u64(base: I64, index: I64) -> I64:
     """The uint64 at `base + 8 * index`."""
-    return ctypes.c_uint64.from_address(base + 8 * index).value
+    return ctypes.c_uint64.from_address(int(base) + 8 * int(index)).value
 
 
 @primitive
 def load_f64(base: I64, index: I64) -> F64:
     """The float64 at `base + 8 * index`."""
-    return ctypes.c_double.from_address(base + 8 * index).value
+    return ctypes.c_double.from_address(int(base) + 8 * int(index)).value
 
 
 @primitive
 def load_i32(base: I64, index: I64) -> I64:
     """The int32 at `base + 4 * index`, as int64."""
-    return ctypes.c_int32.from_address(base + 4 * index).value
+    return ctypes.c_int32.from_address(int(base) + 4 * int(index)).value
 
 
 @primitive
 def load_u8(base: I64, index: I64) -> I64:
     """The byte at `base + index`, as uint64."""
-    return ctypes.c_uint8.from_address(base + index).value
+    return ctypes.c_uint8.from_address(int(base) + int(index)).value
 
 
 @primitive
 def store_i64(base: I64, index: I64, value: I64) -> None:
     """Writes an int64 to `base + 8 * index`."""
-    ctypes.c_int64.from_address(base + 8 * index).value = int(value)
+    ctypes.c_int64.from_address(int(base) + 8 * int(index)).value = int(value)
 
 
 @primitive
 def store_u64(base: I64, index: I64, value: I64) -> None:
     """Writes a uint64 to `base + 8 * index`."""
-    ctypes.c_uint64.from_address(base + 8 * index).value = int(value)
+    ctypes.c_uint64.from_address(int(base) + 8 * int(index)).value = int(value)
 
 
 @primitive
 def store_f64(base: I64, index: I64, value: F64) -> None:
     """Writes a float64 to `base + 8 * index`."""
-    ctypes.c_double.from_address(base + 8 * index).value = float(value)
+    ctypes.c_double.from_address(int(base) + 8 * int(index)).value = float(value)
 
 
 @primitive
 def store_u8(base: I64, index: I64, value: I64) -> None:
     """Writes a byte to `base + index`."""
-    ctypes.c_uint8.from_address(base + index).value = int(value)
+    ctypes.c_uint8.from_address(int(base) + int(index)).value = int(value)
 
 
 @primitive

@@ -97,7 +97,8 @@ def report_of(execution: Execution, status: str, compile_seconds: float) -> Repo
     for step in execution.plan.steps:
         node, name = step.node, step.name
         if isinstance(node, SourceNode):
-            report.rows_read[name] = totals.rows_in[name]
+            label = node.describe() or name
+            report.rows_read[label] = report.rows_read.get(label, 0) + totals.rows_in[name]
         elif isinstance(node, SinkNode):
             label = node.describe() or name
             report.rows_written[label] = report.rows_written.get(label, 0) + totals.rows_in[name]

@@ -139,7 +139,7 @@ class Stream:
         return self._select(exprs, named, keep=True)
 
     def _select(self, exprs: tuple[Expr | str, ...], named: dict[str, Any], keep: bool) -> Self:
-        from streamlib.operators.select import SelectNode
+        from streamlib.operators.projection import SelectNode
 
         at = user_location()
         with _AtLine("with_columns" if keep else "select"):

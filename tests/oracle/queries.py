@@ -65,20 +65,19 @@ from judged where late
 
 
 @functools.cache
-def _database() -> duckdb.DuckDBPyConnection:
-    database = duckdb.connect()
-    database.execute("set threads = 1")
-    return database
+def database() -> duckdb.DuckDBPyConnection:
+    """One for all tests: to open it takes longer than most queries."""
+    connection = duckdb.connect()
+    connection.execute("set threads = 1")
+    return connection
 
 
-def loaded(rows: pa.Table) -> duckdb.DuckDBPyConnection:
-    """The database with the table `rows`, whose `ts` may be any timestamp."""
-    database = _database()
-    names = rows.schema.names
+def _load(rows: pa.Table) -> duckdb.DuckDBPyConnection:
+    names, connection = rows.schema.names, database()
     ts = rows.column("ts").cast(pa.timestamp("ns")).cast(pa.int64())
-    database.register("given", rows.set_column(names.index("ts"), "ts", ts))
-    database.execute("create or replace temp table rows as select * replace (ts::hugeint as ts) from given")
-    return database
+    connection.register("given", rows.set_column(names.index("ts"), "ts", ts))
+    connection.execute("create or replace temp table rows as select * replace (ts::hugeint as ts) from given")
+    return connection
 
 
 def bars(rows: pa.Table, *, delay: int, size: int, lateness: int = 0, offset: int = 0) -> list[Any]:
@@ -93,7 +92,7 @@ def late(rows: pa.Table, *, delay: int, size: int, lateness: int = 0, offset: in
 
 def _answer(query: str, rows: pa.Table, delay: int, size: int, lateness: int, offset: int) -> list[Any]:
     marked = _MARKED.format(delay=delay, size=size, lateness=lateness, offset=offset)
-    return canonical(loaded(rows).execute(query.format(marked=marked, min=MIN, max=MAX)).fetchall())
+    return canonical(_load(rows).execute(query.format(marked=marked, min=MIN, max=MAX)).fetchall())
 
 
 def canonical(rows: Iterable[Sequence[Any]]) -> list[Any]:

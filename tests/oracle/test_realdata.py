@@ -1,0 +1,184 @@
+"""Real trades and real flights: the bars and the late rows are those of DuckDB.
+
+The data lies beside the checkout and is not shipped: ``STREAMLIB_REALDATA`` names its folder, else it is
+looked for in ``../shared/realdata``. Batches of one row take half a millisecond each, so by default only
+the first trades go through them; ``STREAMLIB_REALDATA_ROWS`` raises their number.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+import streamlib as sl
+from streamlib import col
+from streamlib.connectors.memory import CollectSink
+from tests.oracle import queries
+from tests.oracle.queries import SECOND
+
+FOLDER = Path(os.environ.get("STREAMLIB_REALDATA") or Path(__file__).resolve().parents[3] / "shared" / "realdata")
+ROWS_ONE_BY_ONE = int(os.environ.get("STREAMLIB_REALDATA_ROWS") or 800)
+HOUR = 3_600 * SECOND
+
+RUNS = [(workers, batch_rows) for workers in (1, 2, 4) for batch_rows in (1, 100, 65_536)]
+
+_TRADE_BARS = """
+select venue, symbol, epoch_ns(start) as window_start, epoch_ns(start) + 10000000000 as window_end,
+    count(*) as trades,
+    first(price order by trade_time, seq) as open, max(price) as high, min(price) as low,
+    last(price order by trade_time, seq) as close,
+    list(qty) as quantities, list(price * qty) as turnovers
+from (select *, time_bucket(interval 10 seconds, trade_time) as start from trades) group by all
+"""
+
+
+def _table(name: str) -> pa.Table:
+    path = FOLDER / f"{name}.parquet"
+    if not path.exists():
+        pytest.skip(f"no {name}.parquet: STREAMLIB_REALDATA names the folder of the real data")
+    return pq.read_table(path)
+
+
+@pytest.fixture(scope="module")
+def trades() -> pa.Table:
+    return _table("binance_trades").select(["seq", "trade_time", "venue", "symbol", "price", "qty"])
+
+
+@pytest.fixture(scope="module")
+def expected(trades: pa.Table) -> dict[int, list[Any]]:
+    """The bars of all trades and of the first ones, by their number. Sums are exact, rounded once."""
+    return {rows: _trade_bars(trades.slice(0, rows)) for rows in (len(trades), ROWS_ONE_BY_ONE)}
+
+
+def _trade_bars(trades: pa.Table) -> list[Any]:
+    database = queries.database()
+    database.register("trades", trades)
+    bars = []
+    for *bar, quantities, turnovers in database.execute(_TRADE_BARS).fetchall():
+        volume = math.fsum(quantities)
+        bars.append((*bar, volume, math.fsum(turnovers) / volume))
+    return queries.canonical(bars)
+
+
+@pytest.fixture(scope="module")
+def six_files(trades: pa.Table, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file per venue and symbol, each in the order of its own trades."""
+    folder = tmp_path_factory.mktemp("trades")
+    for number, (_, rows) in enumerate(_by_partition(trades)):
+        pq.write_table(rows, folder / f"{number}.parquet", row_group_size=4_096)
+    return folder
+
+
+def _by_partition(trades: pa.Table) -> Iterator[tuple[tuple[str, str], pa.Table]]:
+    for pair in trades.group_by(["venue", "symbol"]).aggregate([]).sort_by("venue").to_pylist():
+        here = pc.and_(
+            pc.equal(trades["venue"], pair["venue"]), pc.equal(trades["symbol"], pair["symbol"])
+        )
+        yield (pair["venue"], pair["symbol"]), trades.filter(here)
+
+
+def _engine_bars(stream: sl.Stream, workers: int, batch_rows: int) -> list[Any]:
+    bars = (
+        stream.key_by("venue", "symbol")
+        .window(sl.tumbling("10s"))
+        .agg(
+            trades=sl.count(),
+            open=col("price").first(),
+            high=col("price").max(),
+            low=col("price").min(),
+            close=col("price").last(),
+            volume=col("qty").sum(),
+            vwap=(col("price") * col("qty")).sum() / col("qty").sum(),
+        )
+    )
+    sink = CollectSink()
+    report = sl.run(bars.write(sink), workers=workers, batch_rows=batch_rows)
+    assert report.rows_late == 0
+    return queries.found(sink.table())
+
+
+@pytest.mark.parametrize(("workers", "batch_rows"), RUNS)
+def test_trades_of_all_venues_in_one_log_with_a_split_per_venue_and_symbol(
+    trades: pa.Table, expected: dict[int, list[Any]], workers: int, batch_rows: int
+) -> None:
+    rows = trades.slice(0, ROWS_ONE_BY_ONE) if batch_rows == 1 else trades
+    stream = sl.read_arrow(rows).event_time("trade_time", max_delay="1s", per=["venue", "symbol"])
+    assert _engine_bars(stream, workers, batch_rows) == expected[len(rows)]
+
+
+@pytest.mark.parametrize(("workers", "batch_rows"), [run for run in RUNS if run[1] > 1])
+def test_trades_in_a_file_per_venue_and_symbol(
+    six_files: Path, trades: pa.Table, expected: dict[int, list[Any]], workers: int, batch_rows: int
+) -> None:
+    """Inside one of them no trade is out of order: `max_delay` can be zero."""
+    stream = sl.read_files(six_files).event_time("trade_time", max_delay="0s")
+    assert _engine_bars(stream, workers, batch_rows) == expected[len(trades)]
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_first_trades_of_each_venue_and_symbol_one_by_one(
+    trades: pa.Table, workers: int, tmp_path: Path
+) -> None:
+    """The first trades as six files: what is read at batches of one row as well."""
+    first = trades.slice(0, ROWS_ONE_BY_ONE)
+    for number, (_, rows) in enumerate(_by_partition(first)):
+        pq.write_table(rows, tmp_path / f"{number}.parquet")
+    stream = sl.read_files(tmp_path).event_time("trade_time", max_delay="0s")
+    assert _engine_bars(stream, workers, 1) == _trade_bars(first)
+
+
+# ---- flights: real disorder, up to 21.7 hours --------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def flights() -> pa.Table:
+    """Departures under the names of the ticks, so that the oracle and the compiled kernels are theirs."""
+    table = _table("nyc_departures").sort_by("seq")
+    return pa.table(
+        {
+            "ts": table["sched_dep_utc"],
+            "symbol": table["origin"].cast(pa.string()),
+            "price": table["dep_delay"].cast(pa.float64()),
+            "volume": table["distance"],
+        }
+    )
+
+
+def _flights_run(flights: pa.Table, max_delay: str, workers: int) -> tuple[sl.Report, list[Any], list[Any]]:
+    stream = sl.read_arrow(flights).event_time("ts", max_delay=max_delay)
+    hours = queries.ticks_to_bars(stream, "1h")
+    bars, late = CollectSink(), CollectSink()
+    report = sl.run(hours.write(bars), hours.late.write(late), workers=workers)
+    return report, queries.found(bars.table()), queries.found(late.table())
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_flights_within_22_hours_are_all_in_their_hour(flights: pa.Table, workers: int) -> None:
+    _, bars, late = _flights_run(flights, "22h", workers)
+    assert late == []
+    assert bars == queries.bars(queries.numbered([flights]), delay=22 * HOUR, size=HOUR)
+    assert sum(bar[3] for bar in bars) == len(flights)
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_flights_an_hour_behind_are_late_exactly_when_sql_says_so(flights: pa.Table, workers: int) -> None:
+    report, bars, late = _flights_run(flights, "1h", workers)
+    rows = queries.numbered([flights])
+    assert late == queries.late(rows, delay=HOUR, size=HOUR)
+    assert bars == queries.bars(rows, delay=HOUR, size=HOUR)
+    assert 0 < len(late) == report.rows_late == len(flights) - sum(bar[3] for bar in bars)
+
+
+def test_the_delay_that_the_report_suggests_keeps_every_flight(flights: pa.Table) -> None:
+    report, _, _ = _flights_run(flights, "1h", 1)
+    (suggested,) = [late.max_delay for late in report.late.values()]
+    assert suggested is not None
+    assert _flights_run(flights, suggested, 1)[2] == []
