@@ -38,6 +38,7 @@ def main(source: str, target: str, workers: str) -> None:
     import streamlib as sl
     from benchmarks import jobs
     from benchmarks.measure import peak_bytes
+    from streamlib.kernels import compilations
 
     before = peak_bytes()
     bars = jobs.bars(sl.read_files(source, schema=jobs.CSV_SCHEMA))
@@ -48,7 +49,9 @@ def main(source: str, target: str, workers: str) -> None:
         json.dumps(
             {
                 "seconds": time.perf_counter() - began,
-                "compile_seconds": report.compile_seconds,
+                "kernels_compiled": compilations().compiled,
+                "kernels_loaded": compilations().loaded,
+                "kernels_seconds": compilations().seconds,
                 "rows": report.rows_in,
                 "peak_bytes": peak_bytes(),
                 "peak_bytes_before": before,

@@ -1,7 +1,7 @@
 """What holds for the pytest-benchmark files of this folder: they run only when benchmarks are asked for.
 
-`make test` does not come here. `pytest benchmarks` without `--benchmark-enable` or `--benchmark-only`
-runs each once, unmeasured, and leaves out those that take minutes.
+`make test` does not come here. `pytest benchmarks` runs each once, unmeasured and small; `make bench`, which
+is `pytest benchmarks --benchmark-enable`, measures.
 """
 
 from __future__ import annotations
@@ -12,7 +12,4 @@ import pytest
 @pytest.fixture
 def measured(request: pytest.FixtureRequest) -> bool:
     """Whether figures are wanted."""
-    config = request.config
-    return bool(
-        config.getoption("benchmark_enable", False) or config.getoption("benchmark_only", False)
-    ) or not config.getoption("benchmark_disable", True)
+    return bool(request.config.getoption("benchmark_enable"))

@@ -35,7 +35,7 @@ class Row:
         runs: of how many runs it is the median.
         ratio: to the first case of the benchmark, above 1 where this one is slower or larger.
         target: what the value or a ratio is held to, in words.
-        result: hash of what was computed.
+        result: hash of what was computed; for another engine, that its answer agrees.
         notes: further figures of the case, such as its CPU time.
     """
 

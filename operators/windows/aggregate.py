@@ -254,6 +254,10 @@ class PaneOperator(Operator):
         starts = self.store.starts()
         return len(starts), self.window.end(starts[0]) if starts else None
 
+    def open_rows(self) -> int:
+        """Rows in the open panes."""
+        return int(np.sum(self.store.snapshot().column("rows").to_numpy()))
+
 
 class WindowOperator(PaneOperator):
     """Takes rows. As a combiner it yields partial results instead of final ones."""

@@ -83,6 +83,10 @@ class Operator:
         """How many windows are open, and the end of the earliest, ns: for progress and `why`."""
         return 0, None
 
+    def open_rows(self) -> int:
+        """Input rows that wait in open windows: what a stop leaves unfinished."""
+        return 0
+
     def counters(self) -> Mapping[str, int]:
         """Counts for the report by name, such as ``late`` rows."""
         return {}

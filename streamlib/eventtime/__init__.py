@@ -1,7 +1,7 @@
 """Watermarks as pure data: one split's progress, the frontier over many, and progress at a step's inputs."""
 
-from streamlib.eventtime.clock import EventClock, IdlePolicy
+from streamlib.eventtime.clock import ClockState, EventClock, IdlePolicy
 from streamlib.eventtime.inputs import InputProgress
 from streamlib.eventtime.splits import SplitTime
 
-__all__ = ["EventClock", "IdlePolicy", "InputProgress", "SplitTime"]
+__all__ = ["ClockState", "EventClock", "IdlePolicy", "InputProgress", "SplitTime"]

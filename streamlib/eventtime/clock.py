@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import Enum
 
 from sortedcontainers import SortedSet
@@ -26,6 +27,19 @@ class IdlePolicy(Enum):
     """After `idle_after` the split is left out; when all are silent the watermark stays."""
     ADVANCE = "advance"
     """After `idle_after` it goes on with the wall clock from the last row."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClockState:
+    """A clock at a barrier.
+
+    Attributes:
+        splits: by number, after the last block before the barrier.
+        handed_out: the largest watermark handed out when the barrier was put behind all that was read.
+    """
+
+    splits: dict[int, SplitTime]
+    handed_out: int
 
 
 def _nobody(split: int) -> None:
@@ -54,19 +68,27 @@ class EventClock:
         self._handed_out = MIN_TIME
         self._ranked: SortedSet = SortedSet()
         self._rank: dict[int, tuple[int, int]] = {}
-        self._cuts: dict[int, tuple[int, dict[int, SplitTime]]] = {}
+        self._cuts: dict[int, tuple[int, ClockState]] = {}
         self._wanted: dict[int, list[tuple[int, int]]] = {}
+        self._resumed: dict[str, list[SplitTime]] = {}
+        self._floor = MIN_TIME
 
     def add(self, split: int, name: str, first_time: int | None = None) -> SplitTime:
         """Makes a split known; from now on it counts.
 
         One that appears while the run is on must not pull the watermark back: it begins idle, and
-        enters by `wake` when it has rows.
+        enters by `wake` when it has rows. One that a checkpoint knows goes on where it stood.
         """
         with self.lock:
-            known = self.splits[split] = SplitTime(name, first_time=first_time)
-            if self._handed_out > MIN_TIME:
-                known.state = SplitState.IDLE
+            resumed = self._resumed.get(name)
+            if resumed:
+                known = resumed.pop(0)
+                known.first_time = first_time
+            else:
+                known = SplitTime(name, first_time=first_time, floor=self._floor)
+                if self._handed_out > MIN_TIME:
+                    known.state = SplitState.IDLE
+            self.splits[split] = known
             self._place(split)
             return known
 
@@ -142,9 +164,7 @@ class EventClock:
                 return True
             if known.max_time != MIN_TIME and self.max_delay is not None:
                 reached = add_time(add_time(known.max_time, quiet), -self.max_delay)
-                known.floor = max(known.floor, reached)
-                if known.per is not None:
-                    known.per.floor[:] = known.per.floor.clip(min=reached)
+                known.raise_floor(reached)
                 self._place(split)
             return False
 
@@ -168,9 +188,7 @@ class EventClock:
     def _enter(self, split: int, mark: int) -> None:
         known = self.splits[split]
         known.state = SplitState.LIVE
-        known.floor = max(known.floor, mark, self._handed_out)
-        if known.per is not None:
-            known.per.floor[:] = known.per.floor.clip(min=known.floor)
+        known.raise_floor(max(mark, self._handed_out))
         self._place(split)
 
     def _place(self, split: int) -> None:
@@ -187,31 +205,46 @@ class EventClock:
     def cut(self, checkpoint: int, blocks: dict[int, int]) -> None:
         """Asks for the state of each split as of the moment when `blocks[split]` of its blocks have passed."""
         with self.lock:
-            self._cuts[checkpoint] = (len(blocks), {})
+            self._cuts[checkpoint] = (len(blocks), ClockState({}, self._handed_out))
             for split, count in blocks.items():
                 self._wanted.setdefault(split, []).append((checkpoint, count))
                 self._cut(split)
 
-    def cut_state(self, checkpoint: int) -> dict[int, SplitTime] | None:
+    def cut_state(self, checkpoint: int) -> ClockState | None:
         """The states asked for by `cut`, once all of them are there."""
         with self.lock:
-            count, states = self._cuts[checkpoint]
-            return states if len(states) == count else None
+            count, state = self._cuts[checkpoint]
+            return state if len(state.splits) == count else None
 
     def _cut(self, split: int) -> None:
         for checkpoint, count in list(self._wanted.get(split, ())):
             if self.splits[split].next_block == count:
-                self._cuts[checkpoint][1][split] = self.splits[split].copy()
+                self._cuts[checkpoint][1].splits[split] = self.splits[split].copy()
                 self._wanted[split].remove((checkpoint, count))
 
-    def restore(self, states: dict[int, SplitTime]) -> None:
-        """Continues from the states of a checkpoint; blocks are numbered from 0 again."""
+    def resume_from(self, state: ClockState, reached: int) -> None:
+        """Goes on from a checkpoint: called before the splits are made known, which are found by name.
+
+        Live splits go on with their marks, and with them the watermark: it need not be as high as it was,
+        since marks decide. One that is not live has no hold on the windows that were closed without it,
+        so it enters, later, with a mark that is at least what was reached.
+
+        Args:
+            state: what `cut_state` gave.
+            reached: the largest watermark that a step behind had met before the barrier.
+        """
         with self.lock:
-            for split, state in states.items():
-                known = state.copy()
+            assert not self.splits, "a clock resumes before its splits are known"
+            self._handed_out = state.handed_out
+            self._floor = max(state.handed_out, reached)
+            for _, split in sorted(state.splits.items()):
+                known = split.copy()
                 known.next_block = 0
-                self.splits[split] = known
-                self._place(split)
+                known.last_row_ns = None
+                if known.state in (SplitState.IDLE, SplitState.ENTERING):
+                    known.state = SplitState.IDLE
+                    known.raise_floor(self._floor)
+                self._resumed.setdefault(known.name, []).append(known)
 
     def high(self) -> int:
         """The largest event time seen, ns; MIN_TIME when there is none."""

@@ -92,6 +92,12 @@ class SplitTime:
             low = add_time(self.max_time, -max_delay)
         return max(low, self.floor, self.passed)
 
+    def raise_floor(self, mark: int) -> None:
+        """From now on no mark of the split lies below `mark`, ns."""
+        self.floor = max(self.floor, mark)
+        if self.per is not None:
+            self.per.floor[:] = self.per.floor.clip(min=self.floor)
+
     def copy(self) -> SplitTime:
         """A copy for a checkpoint."""
         return SplitTime(

@@ -1,6 +1,7 @@
 """Arrow columns as 8-byte words for kernels: an address, and where the validity bits lie.
 
 64-bit columns are used where they lie; narrower ones and booleans are widened once per batch.
+Dictionary and run-end encoded columns are decoded.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from streamlib.kernels._jit import inline
 from streamlib.kernels.memory import I64, load_u8
@@ -24,7 +26,8 @@ class WordColumn:
     """A column of 8-byte words in memory.
 
     Attributes:
-        values: address of the first row's word; nothing is known of the words of null rows.
+        values: address of the first row's word, 0 where values are no words, such as strings; nothing
+            is known of the words of null rows.
         validity: address of the bitmap, 0 when there is no null.
         bit: the bit of the first row in that bitmap.
         kept: what owns the memory.
@@ -41,6 +44,33 @@ def is_valid(validity: I64, bit: I64) -> bool:
     """Whether bit number `bit` of the bitmap at address `validity` is set."""
     byte = load_u8(validity, bit >> 3)
     return bool((byte >> (np.uint64(bit) & _SEVEN)) & _ONE != np.uint64(0))
+
+
+def decoded_type(data_type: pa.DataType) -> pa.DataType:
+    """The type without its dictionary or runs.
+
+    >>> decoded_type(pa.dictionary(pa.int8(), pa.string()))
+    DataType(string)
+    """
+    if pa.types.is_dictionary(data_type) or pa.types.is_run_end_encoded(data_type):
+        return decoded_type(data_type.value_type)
+    return data_type
+
+
+def decoded(column: pa.Array) -> pa.Array:
+    """The column without its dictionary or runs."""
+    if pa.types.is_dictionary(column.type):
+        return decoded(column.dictionary_decode())
+    if pa.types.is_run_end_encoded(column.type):
+        return decoded(pc.run_end_decode(column))
+    return column
+
+
+def is_word(data_type: pa.DataType) -> bool:
+    """Whether a value is one machine word: numbers, booleans, dates, times and durations, but no decimals."""
+    return bool(
+        pa.types.is_primitive(data_type) and data_type.bit_width <= 64 and not pa.types.is_decimal(data_type)
+    )
 
 
 def storage_dtype(data_type: pa.DataType) -> np.dtype[Any]:
@@ -76,8 +106,14 @@ def values_of(column: pa.Array) -> npt.NDArray[Any]:
 
 
 def word_column(column: pa.Array) -> WordColumn:
-    """A column of numbers, booleans, dates, times or durations as words: int64, uint64 or float64."""
+    """A column of numbers, booleans, dates, times or durations as words: int64, uint64 or float64.
+
+    Of columns of other types only which rows are null.
+    """
+    column = decoded(column)
     validity, bit = validity_of(column)
+    if not is_word(column.type):
+        return WordColumn(0, validity, bit, column)
     if column.type.bit_width == 64:
         data = column.buffers()[1]
         address = 0 if data is None else data.address + 8 * column.offset

@@ -38,7 +38,8 @@ class Report:
         rows_written: rows of each sink.
         late: late rows by window step.
         dropped: rows a filter did not keep, by step.
-        windows_left_open: windows that a stop left unfinished, by step; their rows are in no output.
+        windows_left_open: windows that a stop left unfinished, by step.
+        rows_left_open: the rows in them, which are in no output.
         compile_seconds: time spent compiling kernels; 0.0 when all were found on disk.
     """
 
@@ -49,6 +50,7 @@ class Report:
     late: dict[str, Late] = field(default_factory=dict)
     dropped: dict[str, int] = field(default_factory=dict)
     windows_left_open: dict[str, int] = field(default_factory=dict)
+    rows_left_open: dict[str, int] = field(default_factory=dict)
     compile_seconds: float = 0.0
 
     @property
@@ -80,9 +82,8 @@ class Report:
                 text += f"; read them with .late on the result of {name}"
             lines.append(text)
         for name, count in self.windows_left_open.items():
-            lines.append(
-                f"  open     {count:>14,}  windows of {name}: the run was stopped before they closed"
-            )
+            rows = self.rows_left_open.get(name, 0)
+            lines.append(f"  open     {count:>14,}  windows of {name} with {rows:,} rows: stopped before they closed")
         if self.compile_seconds:
             lines.append(
                 f"  compiled kernels in {self.compile_seconds:.1f} s; they are kept for the next run"
@@ -110,6 +111,7 @@ def report_of(execution: Execution, status: str, compile_seconds: float) -> Repo
             report.late[owner] = Late(counts["late"], step.late_read, _kept_by(node, counts["late_by_max"]))
     if status == "stopped":
         report.windows_left_open.update(totals.open_windows)
+        report.rows_left_open.update(totals.open_rows)
     return report
 
 

@@ -7,7 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import pyarrow as pa
+
+from streamlib.elements import MIN_TIME, Batch
 from streamlib.errors import SourceError, StreamlibError
+from streamlib.exchange import Partitioner
 from streamlib.graph import Node, Plan, SinkNode, SourceNode, plan_graph
 from streamlib.graph.node import SinkOperator
 from streamlib.graph.plan import topological
@@ -24,7 +28,8 @@ class Totals:
         rows_in: rows into each step, by name.
         rows_out: rows out of each step, by name.
         counters: the operators' own counts, by step name.
-        open_windows: windows that were open when the run stopped, by step name.
+        open_windows: windows that are open, by step name.
+        open_rows: rows that wait in them, by step name; counted only once the run was stopped.
         seconds: wall time.
     """
 
@@ -32,6 +37,7 @@ class Totals:
     rows_out: dict[str, int] = field(default_factory=dict)
     counters: dict[str, dict[str, int]] = field(default_factory=dict)
     open_windows: dict[str, int] = field(default_factory=dict)
+    open_rows: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
 
 
@@ -63,8 +69,7 @@ class Execution:
                 _in_step(error, sink)
                 raise
         if resume is not None:
-            for step, states in resume.clocks.items():
-                self.shared.clocks[step].resume_from(states)
+            self._resume_clocks(resume)
         for step in self.plan.steps:
             if isinstance(step.node, SourceNode):
                 self._add_splits(step.index, step.node, resume)
@@ -73,9 +78,37 @@ class Execution:
             self.workers.append(worker)
             worker.open()
         if resume is not None:
-            for (step, _), state in sorted(resume.states.items()):
-                for worker in self.workers:
-                    worker.operators[step].restore(state)
+            self._restore(resume)
+
+    def _resume_clocks(self, resume: Checkpoint) -> None:
+        """Sets each clock to its state at the barrier, and what the steps behind it had reached then."""
+        by_name = {step.name: step.index for step in self.plan.steps}
+        reached = {by_name[resume.steps[s]]: t for s, t in resume.watermarks.items() if resume.steps[s] in by_name}
+        for old, state in resume.clocks.items():
+            step = by_name[resume.steps[old]]
+            assert state is not None, "the checkpoint is not complete"
+            below = self.plan.downstream(step)
+            self.shared.clocks[step].resume_from(state, max((reached.get(s, MIN_TIME) for s in below)))
+
+    def _restore(self, resume: Checkpoint) -> None:
+        """Gives each worker the rows of the checkpoint that are its own: those that the exchange sends it.
+
+        Steps are found by name, since a plan for several workers has more of them. Rows of steps
+        without an exchange before them, and of windows without keys, belong to worker 0.
+        """
+        by_name = {step.name: step for step in self.plan.steps}
+        for (old, _), state in sorted(resume.states.items()):
+            if not state:
+                continue
+            step = by_name[resume.steps[old]]
+            keys = {i.edge.keys for i in self.shared.incoming[step.index] if i.edge.keys is not None}
+            assert len(keys) <= 1, "all inputs of a step are exchanged by its keys"
+            partitioner = Partitioner(keys.pop() if keys else (), self.plan.workers)
+            for name, table in state.items():
+                for rows in table.to_batches():
+                    for worker, part in partitioner.parts(Batch(rows)):
+                        own = pa.Table.from_batches([part.rows], table.schema)
+                        self.workers[worker].operators[step.index].restore({name: own})
 
     def _add_splits(self, step: int, node: SourceNode, resume: Checkpoint | None) -> None:
         splits = node.source.splits()
@@ -85,7 +118,7 @@ class Execution:
         clocks = {s: c for s, c in self.shared.clocks.items() if s in below}
         several = len(splits) > 1 or len(_sources(self.plan.sinks)) > 1
         peek = first_times(self.plan, step, list(clocks)) if clocks and several else None
-        positions = None if resume is None else _positions(resume, step)
+        positions = None if resume is None else _positions(resume, self.plan.steps[step].name)
         try:
             self.shared.pool.add(step, node.source, splits, list(clocks.values()), peek, positions)
         except Exception as error:
@@ -169,6 +202,8 @@ class Execution:
             open_windows = sum(w.operators[step.index].open_windows()[0] for w in self.workers)
             if open_windows:
                 totals.open_windows[step.name] = open_windows
+                if self.stopped:
+                    totals.open_rows[step.name] = sum(w.operators[step.index].open_rows() for w in self.workers)
         return totals
 
 
@@ -176,8 +211,10 @@ def _sources(sinks: Sequence[SinkNode]) -> list[SourceNode]:
     return [n for n in topological(sinks) if isinstance(n, SourceNode)]
 
 
-def _positions(resume: Checkpoint, step: int) -> dict[str, Any]:
-    prefix = f"{step}/"
+def _positions(resume: Checkpoint, step: str) -> dict[str, Any]:
+    if step not in resume.steps:
+        return {}
+    prefix = f"{resume.steps.index(step)}/"
     return {k.removeprefix(prefix): v for k, v in resume.positions.items() if k.startswith(prefix)}
 
 

@@ -124,6 +124,14 @@ class Receiver:
         if rose:
             yield from self._rose()
         if self.progress.all_idle:
+            yield from self._gone_idle()
+
+    def _gone_idle(self) -> Iterator[Outgoing]:
+        """An edge that is left out must owe nothing: what was only gathered goes out first, and a step that
+        still holds windows, whose results lie before the watermark of the others, is waited for."""
+        operator = self._worker.operators[self._step]
+        yield from operator.on_barrier()
+        if operator.open_windows()[0] == 0:
             yield Idle()
 
     def announce(self, element: Active) -> Iterator[Outgoing]:
@@ -177,4 +185,4 @@ class Receiver:
         if self._met:
             yield from self._aligned()
         if self.progress.all_idle:
-            yield Idle()
+            yield from self._gone_idle()

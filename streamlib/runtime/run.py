@@ -14,7 +14,7 @@ from typing import Any
 
 from streamlib.contracts import State
 from streamlib.elements import MIN_TIME
-from streamlib.eventtime import EventClock
+from streamlib.eventtime import ClockState, EventClock
 from streamlib.exchange import Channel
 from streamlib.exchange.channel import CHANNEL_BYTES_MAX
 from streamlib.graph import Edge, Plan
@@ -52,12 +52,24 @@ class Incoming:
 
 @dataclass(slots=True)
 class Checkpoint:
-    """What one barrier collected: where to read on, the clocks' splits, and the steps' states."""
+    """What one barrier collected: where to read on, the clocks' splits, and the steps' states.
+
+    Attributes:
+        number: of the barrier, in its run.
+        steps: the names of the plan's steps, by which a plan for another number of workers finds its own.
+        positions: where to read on, by ``step/split``.
+        states: of each step on each worker.
+        watermarks: the largest watermark that a step had met on any worker.
+        clocks: by step.
+        workers_done: whom the barrier has passed.
+    """
 
     number: int
+    steps: list[str] = field(default_factory=list)
     positions: dict[str, Any] = field(default_factory=dict)
     states: dict[tuple[int, int], State] = field(default_factory=dict)
-    clocks: dict[int, Any] = field(default_factory=dict)
+    watermarks: dict[int, int] = field(default_factory=dict)
+    clocks: dict[int, ClockState | None] = field(default_factory=dict)
     workers_done: set[int] = field(default_factory=set)
 
 
@@ -173,7 +185,7 @@ class SharedRun:
             if self.barrier is not None:
                 return None
             number = len(self.checkpoints) + 1
-            self.barrier = self.checkpoints[number] = Checkpoint(number)
+            self.barrier = self.checkpoints[number] = Checkpoint(number, [step.name for step in self.plan.steps])
             self.wake_all()
             return number
 
@@ -185,10 +197,12 @@ class SharedRun:
                 self.checkpoints[number].positions = positions
                 self.wake_all()
 
-    def barrier_passed(self, worker: int, number: int, states: dict[int, State]) -> None:
-        """The barrier has passed all steps of worker `worker`."""
+    def barrier_passed(self, worker: int, number: int, states: dict[int, State], reached: dict[int, int]) -> None:
+        """The barrier has passed all steps of worker `worker`; `reached` is the watermark of each."""
         with self._lock:
             checkpoint = self.checkpoints[number]
+            for step, time in reached.items():
+                checkpoint.watermarks[step] = max(time, checkpoint.watermarks.get(step, MIN_TIME))
             checkpoint.states.update({(step, worker): state for step, state in states.items()})
             checkpoint.workers_done.add(worker)
             if len(checkpoint.workers_done) == self.plan.workers:

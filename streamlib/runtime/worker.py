@@ -79,6 +79,7 @@ class Worker:
         self._entry_sent = 0
         self._idle_sent: set[int] = set()
         self._states: dict[int, dict[int, State]] = {}
+        self._reached: dict[int, dict[int, int]] = {}
         self._partitioners: dict[tuple[int, Edge], Partitioner] = {}
         self._receivers = [Receiver(step.index, self, len(run.incoming[step.index])) for step in self.steps]
         for step in self.steps:
@@ -101,11 +102,6 @@ class Worker:
             for edge in step.edges:
                 if edge.keys is not None:
                     self._partitioners[step.index, edge] = Partitioner(edge.keys, self.run.plan.workers)
-
-    def restore(self, states: dict[int, State]) -> None:
-        """Gives each step the rows of a checkpoint that are its own."""
-        for step, state in states.items():
-            self.operators[step].restore(state)
 
     def _stage_heads(self) -> list[int | None]:
         heads: list[int | None] = [None] * self._stages
@@ -232,6 +228,7 @@ class Worker:
             return
         self._injected = checkpoint.number
         self._states[checkpoint.number] = {}
+        self._reached[checkpoint.number] = {}
         stack = self._stacks[0]
         for step in self.steps:
             if step.is_source and not self._receivers[step.index].ended:
@@ -243,13 +240,16 @@ class Worker:
     def barrier_at(self, step: int, number: int) -> None:
         """Step `step` of this worker has met the barrier on all inputs: its state belongs to the checkpoint."""
         self._states[number][step] = self.operators[step].snapshot()
+        self._reached[number][step] = self._receivers[step].progress.watermark
         self._report_barrier(number)
 
     def _report_barrier(self, number: int) -> None:
         states = self._states.get(number)
         if states is not None and all(r.ended or s in states for s, r in enumerate(self._receivers)):
             del self._states[number]
-            self.run.barrier_passed(self.index, number, states)
+            reached = self._reached.pop(number)
+            reached.update((s, r.progress.watermark) for s, r in enumerate(self._receivers) if r.ended)
+            self.run.barrier_passed(self.index, number, states, reached)
 
     def step_ended(self) -> None:
         """An ended step counts for a barrier that is under way."""

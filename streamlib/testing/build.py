@@ -57,6 +57,11 @@ class LateClock(EventClock):
             return self._handed_out
         return super().watermark()
 
+    def wake(self, split: int) -> bool:
+        """A split enters at the true frontier: only what is sent on may be old."""
+        super().watermark()
+        return super().wake(split)
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class LateTimeNode(EventTimeNode):

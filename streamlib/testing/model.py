@@ -35,8 +35,8 @@ class ModelRow:
         values: the visible columns.
         split: (source in plan order, split); None for results.
         position: within the split, as `event_time` met it.
-        ordinals: its number among the rows that one row became, a number a step.
-        branches: the sides of unions it came by.
+        path: how it became of that row, step by step: its number among the rows that one row became, and
+            the sides of unions that it came by.
         time: event time, ns.
         mark: SEMANTICS 2; BEFORE_ALL where it cannot be late.
     """
@@ -44,8 +44,7 @@ class ModelRow:
     values: RowData
     split: tuple[int, int] | None
     position: int = 0
-    ordinals: tuple[int, ...] = ()
-    branches: tuple[int, ...] = ()
+    path: tuple[int, ...] = ()
     time: int = 0
     mark: int = BEFORE_ALL
 
@@ -80,7 +79,7 @@ def run_model(
             made[id(spec)] = _stamp(made[id(spec.input)], spec.max_delay)
         elif isinstance(spec, Union):
             made[id(spec)] = [
-                replace(row, branches=(side, *row.branches))
+                replace(row, path=(*row.path, side))
                 for side, source in enumerate(spec.inputs)
                 for row in made[id(source)]
             ]
@@ -115,11 +114,12 @@ def apply_to_row(values: RowData, function: str) -> list[RowData]:
 
 
 def _apply(rows: list[ModelRow], function: str) -> list[ModelRow]:
-    return [
-        replace(row, values=values, ordinals=(*row.ordinals, ordinal))
-        for row in rows
-        for ordinal, values in enumerate(apply_to_row(row.values, function))
-    ]
+    made = []
+    for row in rows:
+        for ordinal, values in enumerate(apply_to_row(row.values, function)):
+            path = (*row.path, ordinal) if function == "twice" else row.path
+            made.append(replace(row, values=values, path=path))
+    return made
 
 
 def _stamp(rows: list[ModelRow], max_delay: int | None) -> list[ModelRow]:
@@ -136,7 +136,7 @@ def _stamp(rows: list[ModelRow], max_delay: int | None) -> list[ModelRow]:
         position = count.get(split, 0)
         count[split] = position + 1
         largest[split] = max(time, largest.get(split, time))
-        stamped.append(replace(row, position=position, ordinals=(), branches=(), time=time, mark=mark))
+        stamped.append(replace(row, position=position, path=(), time=time, mark=mark))
     return stamped
 
 
@@ -145,7 +145,7 @@ def _order(row: ModelRow) -> tuple[object, ...]:
     if row.split is None:
         shown = tuple((value is None, 0 if value is None else value) for value in row.values.values())
         return row.time, shown
-    return row.time, row.split, row.position, row.ordinals, row.branches
+    return row.time, row.split, row.position, row.path
 
 
 def _aggregate(

@@ -140,11 +140,12 @@ def play(scenario: Scenario) -> None:
         if attempt.execution.stopped:
             resume = attempt.last_checkpoint()
             assert resume is not None, "a stop takes a checkpoint"
-            _add(committed, attempt.rows())
+            _add(committed, attempt.rows(resume.number))
             scenario.stops = "end"
             attempts = [(number, settings)]
             continue
         _add(committed, attempt.rows())
+        break
     if scenario.fails_at is not None and any(fails_at_is_read(scenario)):
         raise SimulationError("a function raised and the run went on")
     _compare(scenario, committed)

@@ -25,7 +25,7 @@ from tests.oracle import queries
 from tests.oracle.queries import SECOND
 
 FOLDER = Path(os.environ.get("STREAMLIB_REALDATA") or Path(__file__).resolve().parents[3] / "shared" / "realdata")
-ROWS_ONE_BY_ONE = int(os.environ.get("STREAMLIB_REALDATA_ROWS") or 800)
+ROWS_ONE_BY_ONE = int(os.environ.get("STREAMLIB_REALDATA_ROWS") or 3_000)
 HOUR = 3_600 * SECOND
 
 RUNS = [(workers, batch_rows) for workers in (1, 2, 4) for batch_rows in (1, 100, 65_536)]
