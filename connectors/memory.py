@@ -15,7 +15,9 @@ BLOCK_ROWS = 65_536
 
 
 class ArrowSource(Source):
-    """Rows of a table in memory: one split, in the table's order. Nothing is copied.
+    """Rows of a table in memory: one split, in the table's order.
+
+    Nothing is copied, except that views and dictionaries become plain columns, block by block.
 
     Args:
         data: a `pyarrow` Table, RecordBatch or RecordBatchReader, or any object that hands out an Arrow
@@ -39,7 +41,7 @@ class ArrowSource(Source):
         self._table, self._block_rows, self._name = _table_of(data), block_rows, name
 
     def schema(self) -> pa.Schema:
-        return self._table.schema
+        return pa.schema([f.with_type(plain_type(f.type)) for f in self._table.schema])
 
     def splits(self) -> list[Split]:
         return [Split(self._name)]
@@ -87,6 +89,26 @@ def _table_of(data: Any) -> pa.Table:
     return table.replace_schema_metadata(None)
 
 
+def plain_type(kind: pa.DataType) -> pa.DataType:
+    """The type without view or dictionary, which few Arrow functions take: Polars exports both."""
+    if pa.types.is_string_view(kind):
+        return pa.string()
+    if pa.types.is_binary_view(kind):
+        return pa.binary()
+    return plain_type(kind.value_type) if pa.types.is_dictionary(kind) else kind
+
+
+def plain_column(column: pa.Array) -> pa.Array:
+    """A column as its plain type."""
+    kind = plain_type(column.type)
+    if kind.equals(column.type):
+        return column
+    if isinstance(column, pa.DictionaryArray):
+        values = column.dictionary.cast(kind)
+        return pa.DictionaryArray.from_arrays(column.indices, values).dictionary_decode()
+    return column.cast(kind)
+
+
 class ArrowReader(SplitReader):
     """Slices of a table. The position is the number of the next row."""
 
@@ -113,12 +135,18 @@ class ArrowReader(SplitReader):
         return Block(rows, self._row, first_row, nbytes=rows.nbytes)
 
     def decode(self, block: Block) -> Iterator[pa.RecordBatch]:
-        yield block.data
+        yield _plain(block.data)
 
     def peek(self) -> pa.RecordBatch | None:
         if self._index == len(self._batches):
             return None
-        return self._batches[self._index].slice(self._within, 1)
+        return _plain(self._batches[self._index].slice(self._within, 1))
+
+
+def _plain(rows: pa.RecordBatch) -> pa.RecordBatch:
+    if all(plain_type(field.type).equals(field.type) for field in rows.schema):
+        return rows
+    return pa.RecordBatch.from_arrays([plain_column(c) for c in rows.columns], names=rows.schema.names)
 
 
 class CollectSink(Sink):

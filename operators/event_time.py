@@ -151,7 +151,7 @@ class EventTimeOperator(Operator):
         node = self.node
         order = None
         if self.needs_order:
-            order = np.arange(split.rows, split.rows + len(times), dtype=np.int64) + (number << POSITION_BITS)
+            order = (number << POSITION_BITS) + split.rows
         split.rows += len(times)
         assert split.rows < 1 << POSITION_BITS and number < 1 << (63 - POSITION_BITS)
         if node.max_jump is not None:

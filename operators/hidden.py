@@ -52,7 +52,7 @@ class HiddenColumnsOperator(Operator):
         if self.timed:
             assert batch.time is not None
             columns.append(pa.array(batch.time))
-        order = batch.order
+        order = batch.orders()
         if order is None:
             origin = batch.origin
             block = 0 if origin is None else (origin.split << POSITION_BITS) + origin.block

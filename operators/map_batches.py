@@ -124,9 +124,7 @@ class MapBatchesOperator(Operator):
 
     def _hidden(self, piece: Batch, rows: pa.RecordBatch) -> Batch:
         count = rows.num_rows
-        origin = piece.origin if count == len(piece) else None
-        if piece.origin is not None and origin is None:
-            origin = type(piece.origin)(piece.origin.split, piece.origin.block, piece.origin.name)
+        origin = None if piece.origin is None else piece.origin.thinned(len(piece))
         if piece.time is None:
             return Batch(rows, origin=origin)
         name = self.node.time
@@ -144,7 +142,8 @@ class MapBatchesOperator(Operator):
                 hint="compute times before event_time, or put the new time into another column",
             )
         mark = None if piece.mark is None else np.full(count, piece.mark[0], dtype=np.int64)
-        order = None if piece.order is None else np.full(count, piece.order[0], dtype=np.int64)
+        orders = piece.slice(0, 1).orders()
+        order = None if orders is None else np.full(count, orders[0], dtype=np.int64)
         return Batch(rows, time, mark, order, origin)
 
 

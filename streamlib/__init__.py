@@ -11,23 +11,55 @@
 [{'symbol': 'A', 'high': 9.0, 'close': 7.0}, {'symbol': 'A', 'high': 8.0, 'close': 8.0}]
 """
 
-from streamlib._version import __version__
-from streamlib.connectors.formats import arrow, csv, jsonl, parquet
-from streamlib.errors import (
-    BuildError,
-    ColumnNotFoundError,
-    DataError,
-    SinkError,
-    SourceError,
-    StreamlibError,
-    TypeMismatchError,
-    UserFunctionError,
-)
-from streamlib.expr import Expr, call, coalesce, col, count, from_epoch, lit
-from streamlib.job import run
-from streamlib.observe.report import Report
-from streamlib.operators.windows.tumbling import tumbling
-from streamlib.streams import UNTIL_END, KeyedStream, Stream, WindowedStream, read, read_arrow, read_files
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from streamlib._version import __version__
+    from streamlib.connectors.formats import arrow, csv, jsonl, parquet
+    from streamlib.errors import (
+        BuildError,
+        ColumnNotFoundError,
+        DataError,
+        SinkError,
+        SourceError,
+        StreamlibError,
+        TypeMismatchError,
+        UserFunctionError,
+    )
+    from streamlib.expr import Expr, call, coalesce, col, count, from_epoch, lit
+    from streamlib.job import explain, run
+    from streamlib.observe.report import Report
+    from streamlib.operators.windows.tumbling import tumbling
+    from streamlib.streams import UNTIL_END, KeyedStream, Stream, WindowedStream, read, read_arrow, read_files
+
+_HOME = {
+    "streamlib._version": ("__version__",),
+    "streamlib.connectors.formats": ("arrow", "csv", "jsonl", "parquet"),
+    "streamlib.errors": (
+        "BuildError",
+        "ColumnNotFoundError",
+        "DataError",
+        "SinkError",
+        "SourceError",
+        "StreamlibError",
+        "TypeMismatchError",
+        "UserFunctionError",
+    ),
+    "streamlib.expr": ("Expr", "call", "coalesce", "col", "count", "from_epoch", "lit"),
+    "streamlib.job": ("explain", "run"),
+    "streamlib.observe.report": ("Report",),
+    "streamlib.operators.windows.tumbling": ("tumbling",),
+    "streamlib.streams": (
+        "UNTIL_END",
+        "KeyedStream",
+        "Stream",
+        "WindowedStream",
+        "read",
+        "read_arrow",
+        "read_files",
+    ),
+}
+"""Where each public name lives. A room is imported when one of its names is first used."""
 
 __all__ = [
     "UNTIL_END",
@@ -51,6 +83,7 @@ __all__ = [
     "col",
     "count",
     "csv",
+    "explain",
     "from_epoch",
     "jsonl",
     "lit",
@@ -61,6 +94,17 @@ __all__ = [
     "run",
     "tumbling",
 ]
+
+
+def __getattr__(name: str) -> object:
+    from importlib import import_module
+
+    for module, names in _HOME.items():
+        if name in names:
+            value: object = getattr(import_module(module), name)
+            globals()[name] = value
+            return value
+    raise AttributeError(f"module 'streamlib' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import atexit
 import sys
 import weakref
-from typing import Literal
+from typing import Literal, TypeGuard
 
 import pyarrow as pa
 
 from streamlib.errors import BuildError, user_location
 from streamlib.graph import Node, SinkNode
+from streamlib.graph import explain as explain_nodes
 from streamlib.graph.plan import topological
 from streamlib.observe.report import Report, report_of
 from streamlib.runtime.execute import Execution
-from streamlib.runtime.inline import run_inline
+from streamlib.runtime.inline import run_inline, wait_for_sources
 from streamlib.runtime.run import RunOptions
 from streamlib.runtime.threads import run_threads
 
@@ -47,9 +48,10 @@ def run(
 
     >>> import pyarrow as pa, streamlib as sl
     >>> report = sl.run(sl.read_arrow(pa.table({"n": [1, 2]})).print())
-     n
-     1
-     2
+    n
+    -
+    1
+    2
     >>> report.rows_in, report.rows_out
     (2, 2)
     """
@@ -63,7 +65,7 @@ def run(
                 got=repr(sink),
                 hint="end the stream with a sink, or use .collect()",
             )
-    _check(workers, batch_rows)
+    _check(workers, batch_rows, progress)
     for sink in sinks:
         _waiting.discard(sink)
     execution = Execution(sinks, workers, RunOptions(batch_rows=batch_rows))
@@ -76,7 +78,7 @@ def collect(node: Node, workers: int = 1, batch_rows: int = 65_536) -> pa.Table:
     from streamlib.connectors.memory import CollectSink
     from streamlib.operators.hidden import HiddenColumnsNode, sort_rows
 
-    _check(workers, batch_rows)
+    _check(workers, batch_rows, False)
     sink = CollectSink()
     hidden = HiddenColumnsNode(inputs=(node,), at=node.at)
     execution = Execution(
@@ -85,6 +87,21 @@ def collect(node: Node, workers: int = 1, batch_rows: int = 65_536) -> pa.Table:
     _execute(execution, shown=False)
     results = node.timed and any(n.state_bound() != "none" for n in topological([node]))
     return sort_rows(sink.table(), node.keys, node.timed, results)
+
+
+def explain(*sinks: SinkNode) -> str:
+    """The plan of what `run(*sinks)` would do: steps, types, keys, event time, state bounds.
+
+    Of each sink it says whether its output is a function of the input alone (``deterministic``), or
+    why it may depend on timing, and its guarantee.
+
+    >>> import pyarrow as pa, streamlib as sl
+    >>> print(sl.explain(sl.read_arrow(pa.table({"n": [1]})).print()).splitlines()[-2].strip())
+    output: deterministic
+    """
+    for sink in sinks:
+        _waiting.discard(sink)
+    return explain_nodes(sinks)
 
 
 def remember(sink: SinkNode) -> None:
@@ -100,13 +117,18 @@ def _name_forgotten() -> None:
         )
 
 
-def _check(workers: object, batch_rows: object) -> None:
-    if not isinstance(workers, int) or not 1 <= workers <= WORKERS_MAX:
-        raise BuildError(
-            "workers must be a number of threads", expected=f"1 to {WORKERS_MAX}", got=repr(workers)
-        )
-    if not isinstance(batch_rows, int) or batch_rows < 1:
-        raise BuildError("batch_rows must be a number of rows", expected="1 or more", got=repr(batch_rows))
+def _check(workers: object, batch_rows: object, progress: object) -> None:
+    for name, value, right, expected in (
+        ("workers", workers, _whole(workers) and 1 <= workers <= WORKERS_MAX, f"1 to {WORKERS_MAX} threads"),
+        ("batch_rows", batch_rows, _whole(batch_rows) and batch_rows >= 1, "1 row or more"),
+        ("progress", progress, progress in (True, False, "auto"), 'True, False or "auto"'),
+    ):
+        if not right:
+            raise BuildError(f"{name}= has no such value", at=user_location(), expected=expected, got=repr(value))
+
+
+def _whole(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _execute(execution: Execution, shown: bool) -> Report:
@@ -120,7 +142,7 @@ def _execute(execution: Execution, shown: bool) -> Report:
         execution.open()
         with Progress(execution, execution.total_bytes()) if shown else nullcontext():
             if execution.plan.workers == 1:
-                run_inline(execution)
+                run_inline(execution, idle=lambda: wait_for_sources(execution))
             else:
                 run_threads(execution)
         execution.finish()

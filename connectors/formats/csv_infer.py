@@ -8,11 +8,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from streamlib.connectors.formats.text import first_rows, shown
+from streamlib.contracts.format import TEXT_BECAUSE
 from streamlib.errors import SourceError
 
 if TYPE_CHECKING:
     from streamlib.connectors.formats.csv_text import Csv
 
+NUMBER = r"^\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$"
+TIME = r"^\d{4}-\d\d-\d\d([T ]\d\d:\d\d.*)?$"
+ODD_SHARE_MAX = 0.5
+"""A column of which at least half the values fit a number or time was meant to be one."""
 INFER_BYTES = 1 << 20
 """How much of a file is looked at."""
 
@@ -32,7 +37,8 @@ def infer_csv_schema(fmt: Csv, file: BinaryIO, name: str) -> pa.Schema:
     names = list(fmt.column_names or ()) if not fmt.header else reader.names
     text = first_rows(reader, INFER_BYTES)
     if text is None:
-        return pa.schema({n: pa.string() for n in names})
+        none = {TEXT_BECAUSE: b"because the file has no rows"}
+        return pa.schema([pa.field(n, pa.string(), metadata=none) for n in names])
     read = pacsv.ReadOptions(
         use_threads=False,
         block_size=1 << 30,
@@ -64,7 +70,23 @@ def infer_csv_schema(fmt: Csv, file: BinaryIO, name: str) -> pa.Schema:
             got=str(error).splitlines()[0],
             hint=f"it begins {shown(bytes(text.data[:60]))}",
         ) from None
-    return pa.schema([pa.field(n, settled_type(table.column(i))) for i, n in enumerate(table.column_names)])
+    first_line = None if text.cut.multiline else 1 + int(fmt.header)
+    return pa.schema([_field(n, table.column(i), first_line) for i, n in enumerate(table.column_names)])
+
+
+def _field(name: str, column: pa.ChunkedArray, first_line: int | None) -> pa.Field:
+    """The field of an inferred column; one that is text because of a few values says which came first."""
+    kind = settled_type(column)
+    if pa.types.is_string(kind) and pa.types.is_string(column.type):
+        for pattern in (NUMBER, TIME):
+            fits = pc.fill_null(pc.match_substring_regex(column, pattern), True).combine_chunks()
+            odd = len(fits) - fits.true_count
+            if 0 < odd <= len(fits) * ODD_SHARE_MAX:
+                row = pc.index(fits, False).as_py()
+                line = "" if first_line is None else f" in line {first_line + row:,}"
+                text = f"because of {shown(str(column[row]).encode())}{line}"
+                return pa.field(name, kind, metadata={TEXT_BECAUSE: text.encode()})
+    return pa.field(name, kind)
 
 
 def _raise_with_line(fmt: Csv, file: BinaryIO, name: str, schema: pa.Schema) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -85,7 +86,7 @@ class WindowAggregateNode(Node):
         finals = Program(self.finals, self.intermediate_schema)
         return pa.schema([*fields, *finals.schema])
 
-    @property
+    @cached_property
     def bounds_type(self) -> pa.DataType:
         """The type of ``window_start`` and ``window_end``: that of the time column where it is fine enough."""
         source = self.inputs[0]
@@ -93,7 +94,7 @@ class WindowAggregateNode(Node):
             None if source.time is None else source.schema.field(source.time).type, self.window
         )
 
-    @property
+    @cached_property
     def parts(self) -> list[Expr]:
         """The distinct aggregates in all expressions."""
         found: dict[Any, Expr] = {}
@@ -102,7 +103,7 @@ class WindowAggregateNode(Node):
                 found.setdefault(part.key(), part)
         return list(found.values())
 
-    @property
+    @cached_property
     def inputs_of_parts(self) -> dict[str, Expr]:
         """The distinct expressions that the aggregates read, by a name for messages and snapshots."""
         found: dict[Any, tuple[str, Expr]] = {}
@@ -126,13 +127,13 @@ class WindowAggregateNode(Node):
             aggregates.append((part.aggregate, index, kind))
         return AccumulatorPlan(aggregates, names, ordered)
 
-    @property
+    @cached_property
     def intermediate_schema(self) -> pa.Schema:
         """One column per distinct aggregate, which the final expressions read."""
         kinds = self.plan(False).result_types
         return pa.schema([(f"aggregate_{i}", kind) for i, kind in enumerate(kinds)])
 
-    @property
+    @cached_property
     def finals(self) -> dict[str, Expr]:
         """The expressions over columns of `intermediate_schema`."""
         pairs = [(part, col(f"aggregate_{i}")) for i, part in enumerate(self.parts)]
@@ -149,7 +150,7 @@ class WindowAggregateNode(Node):
         """Whether ties in event time matter to an aggregate."""
         return any(part.aggregate.name in ("first", "last") for part in self._agg_parts())
 
-    @property
+    @cached_property
     def late_schema(self) -> pa.Schema:
         """The columns of `.late`."""
         fields = [
@@ -338,8 +339,12 @@ class WindowOperator(PaneOperator):
             yield from self.emit(list(self.store.starts()))
 
     def forward(self, watermark: int) -> int:
-        """A combiner leaves the lateness to the merge."""
-        return watermark if self.combine else super().forward(watermark)
+        """A combiner leaves the lateness to the merge, and sends only what closes a window there."""
+        if not self.combine:
+            return super().forward(watermark)
+        if not isinstance(self.window, TumblingWindow):
+            return watermark
+        return add_time(self.window.start_of(add_time(watermark, -self.lateness)), self.lateness)
 
     def snapshot(self) -> State:
         """None for a combiner: it has sent everything on."""

@@ -62,7 +62,8 @@ class ResultBuilder:
         starts = np.repeat(np.array([w.start for w in windows], dtype=np.int64), counts)
         ends = self.node.window.ends(starts)
         state = windows[0].state if len(windows) == 1 else np.concatenate([w.state for w in windows])
-        finished = windows[0].plan.finish(state)
+        kept = [pa.concat_arrays(columns) for columns in zip(*(w.kept for w in windows), strict=True)]
+        finished = windows[0].plan.finish(state, kept)
         values = pa.RecordBatch.from_arrays(finished, schema=self.intermediate)
         keys = windows[0].keys if len(windows) == 1 else pa.concat_batches([w.keys for w in windows])
         kind = self.node.bounds_type

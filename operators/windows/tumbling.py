@@ -35,6 +35,14 @@ class TumblingWindow(Window):
         """Window ends; a window that would end after the latest time ends at that time."""
         return np.where(starts <= MAX_TIME - self.size, starts + self.size, MAX_TIME)
 
+    def start_of(self, time: int) -> int:
+        """The start of the window that holds `time`: no window that ends by `time` ends after it."""
+        return max(MIN_TIME, time - (time - self.offset) % self.size)
+
+    def end(self, start: int) -> int:
+        """The end of one window, ns."""
+        return min(MAX_TIME, start + self.size)
+
     def granularity(self) -> int:
         """The greatest duration that divides both size and offset."""
         return math.gcd(self.size, self.offset)

@@ -54,19 +54,6 @@ class Aggregate(ABC):
         """
 
 
-def is_plain(data_type: pa.DataType) -> bool:
-    """True where a value is one machine word: integers, floats, booleans, dates, times, durations."""
-    return bool(
-        pa.types.is_integer(data_type)
-        or pa.types.is_floating(data_type)
-        or pa.types.is_boolean(data_type)
-        or pa.types.is_date(data_type)
-        or pa.types.is_time(data_type)
-        or pa.types.is_timestamp(data_type)
-        or pa.types.is_duration(data_type)
-    )
-
-
 def refuse(
     name: str, input_type: pa.DataType | None, expected: str, hint: str | None = None
 ) -> TypeMismatchError:

@@ -9,42 +9,53 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from streamlib.aggregates.base import Aggregate, is_plain, refuse
+from streamlib.aggregates.base import Aggregate, refuse
+from streamlib.kernels.columns import decoded_type
 
 if TYPE_CHECKING:
     from streamlib.aggregates.accumulators import Accumulator, Finished
 
-_EXPECTED = "a column of numbers, booleans, dates, times or durations"
+_EXPECTED = "a column of numbers, decimals, booleans, strings, binary, dates, times or durations"
 
 
 @dataclass(frozen=True, slots=True)
 class _Extreme(Aggregate):
-    """What `Min` and `Max` share: nulls are passed over; NaN too, unless there is nothing else."""
+    """What `Min` and `Max` share: nulls are passed over; NaN too, unless there is nothing else.
+
+    Strings are ordered by the bytes of their UTF-8. Dictionaries come out decoded.
+    """
 
     def result_type(self, input_type: pa.DataType | None) -> pa.DataType:
-        if input_type is None or not is_plain(input_type):
+        from streamlib.aggregates.accumulators import has_order
+
+        if input_type is None or not has_order(input_type):
             raise refuse(self.name, input_type, _EXPECTED)
-        return input_type
+        return decoded_type(input_type)
 
     def accumulators(self, input_type: pa.DataType | None, ordered: bool = False) -> Sequence[Accumulator]:
         from streamlib.aggregates.accumulators import NULLS, extreme_of
 
-        return (extreme_of(self.name, input_type), NULLS)
+        accumulator = extreme_of(self.name, input_type)
+        return (accumulator,) if accumulator.keeps_values else (accumulator, NULLS)
 
     def finish(self, state: Finished, input_type: pa.DataType | None) -> pa.Array:
-        from streamlib.aggregates.accumulators import extreme_of, typed_values
+        from streamlib.aggregates.accumulators import as_given, extreme_of, typed_values
 
-        words = state.words(extreme_of(self.name, input_type))[:, 0]
-        if pa.types.is_floating(input_type):
+        accumulator, kind = extreme_of(self.name, input_type), decoded_type(input_type)
+        if accumulator.keeps_values:
+            return as_given(state.values[accumulator], kind)
+        words = state.words(accumulator)[:, 0]
+        if pa.types.is_floating(kind):
             words = (np.ascontiguousarray(words).view(np.float64) + 0.0).view(np.int64)  # -0.0 is 0.0
-        return typed_values(words, state.valid == 0, input_type)
+        return typed_values(words, state.valid == 0, kind)
 
 
 @dataclass(frozen=True, slots=True)
 class Min(_Extreme):
     """The smallest value that is not null; of the input's type; null when there is none.
 
-    NaN is passed over unless all values are NaN, as in Polars. -0.0 comes out as 0.0.
+    Strings go by the bytes of their UTF-8. NaN is passed over unless all values are NaN, as in Polars.
+    -0.0 comes out as 0.0.
     """
 
     name = "min"
@@ -54,7 +65,8 @@ class Min(_Extreme):
 class Max(_Extreme):
     """The largest value that is not null; of the input's type; null when there is none.
 
-    NaN is passed over unless all values are NaN, as in Polars. -0.0 comes out as 0.0.
+    Strings go by the bytes of their UTF-8. NaN is passed over unless all values are NaN, as in Polars.
+    -0.0 comes out as 0.0.
     """
 
     name = "max"

@@ -11,6 +11,10 @@ import pyarrow as pa
 from streamlib.contracts.source import Block, Pending
 
 
+TEXT_BECAUSE = b"streamlib.text_because"
+"""Metadata of a field whose inferred type is text: the value that ruled out a number or time."""
+
+
 class FormatReader(ABC):
     """Cuts one open file into blocks. The counterpart of SplitReader, without knowing of splits."""
 

@@ -9,7 +9,7 @@ on one worker until they meet, and arrive in their order.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -26,9 +26,9 @@ class Origin:
         split: the split's index in the run.
         block: the number of the block within the split, from 0.
         name: the split's name, such as a file's path.
-        first_row: the position within the split of the batch's first row; None once rows may have
-            been dropped before it.
+        first_row: the position within the split of the batch's first row, from 0, where it is known.
         first_line: the line of the file the first row stands on, where the format has lines.
+        among: how many rows there were before some were dropped; 0 while all are still there.
     """
 
     split: int
@@ -36,14 +36,34 @@ class Origin:
     name: str
     first_row: int | None = None
     first_line: int | None = None
+    among: int = 0
+
+    def moved(self, rows: int) -> Origin:
+        """The origin of what follows `rows` rows later; of rows that were dropped among, the same."""
+        if self.among:
+            return self
+        row = None if self.first_row is None else self.first_row + rows
+        line = None if self.first_line is None else self.first_line + rows
+        return replace(self, first_row=row, first_line=line)
+
+    def thinned(self, rows: int) -> Origin:
+        """The origin of some of `rows` rows: from now on only the range is known."""
+        return self if self.among else replace(self, among=max(rows, 1))
 
     def describe(self, row: int) -> str:
-        """Where row `row` of the batch came from, for a message."""
-        if self.first_line is not None:
-            return f"{self.name}, line {self.first_line + row:,}"
-        if self.first_row is not None:
-            return f"{self.name}, row {self.first_row + row:,}"
-        return self.name
+        """Where row `row` of the batch came from, for a message.
+
+        >>> Origin(0, 0, "ticks.csv", first_line=2).describe(5)
+        'ticks.csv, line 7'
+        >>> Origin(0, 0, "ticks.csv", first_line=2, among=100).describe(5)
+        'ticks.csv, among lines 7 to 101'
+        """
+        what, first = ("line", self.first_line) if self.first_line is not None else ("row", self.first_row)
+        if first is None:
+            return self.name
+        if self.among:
+            return f"{self.name}, among {what}s {first + row:,} to {first + self.among - 1:,}"
+        return f"{self.name}, {what} {first + row:,}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,23 +74,30 @@ class Batch:
         rows: the visible columns.
         time: event time of each row, ns since 1970.
         mark: per row, what SEMANTICS 2 calls its mark, ns; None when no row is behind it.
-        order: per row, (split, position) packed into one int64.
+        order: per row, (split, position) packed into one int64; an int is that of the first row, and
+            the others count on from it.
         origin: where the rows were read, as long as they are still the rows of one block.
     """
 
     rows: pa.RecordBatch
     time: Int64s | None = None
     mark: Int64s | None = None
-    order: Int64s | None = None
+    order: Int64s | int | None = None
     origin: Origin | None = None
 
     def __len__(self) -> int:
         return int(self.rows.num_rows)
 
+    def orders(self) -> Int64s | None:
+        """The order of each row, as an array."""
+        if isinstance(self.order, int):
+            return np.arange(self.order, self.order + len(self), dtype=np.int64)
+        return self.order
+
     @property
     def nbytes(self) -> int:
         """Bytes of the visible and hidden columns, as channels count them."""
-        hidden = sum(c.nbytes for c in (self.time, self.mark, self.order) if c is not None)
+        hidden = sum(c.nbytes for c in (self.time, self.mark, self.order) if isinstance(c, np.ndarray))
         return int(self.rows.nbytes) + hidden
 
     def with_rows(self, rows: pa.RecordBatch) -> Batch:
@@ -83,18 +110,12 @@ class Batch:
         end = offset + length
         origin = self.origin
         if origin is not None and offset:
-            origin = Origin(
-                origin.split,
-                origin.block,
-                origin.name,
-                None if origin.first_row is None else origin.first_row + offset,
-                None if origin.first_line is None else origin.first_line + offset,
-            )
+            origin = origin.moved(offset)
         return Batch(
             self.rows.slice(offset, length),
-            None if self.time is None else self.time[offset:end],
-            None if self.mark is None else self.mark[offset:end],
-            None if self.order is None else self.order[offset:end],
+            _part(self.time, slice(offset, end)),
+            _part(self.mark, slice(offset, end)),
+            self.order + offset if isinstance(self.order, int) else _part(self.order, slice(offset, end)),
             origin,
         )
 
@@ -108,12 +129,24 @@ class Batch:
 
     def _chosen(self, rows: pa.RecordBatch, which: npt.NDArray[np.generic]) -> Batch:
         origin = self.origin
-        if origin is not None and rows.num_rows != self.rows.num_rows:
-            origin = Origin(origin.split, origin.block, origin.name)
+        if origin is not None:
+            origin = origin.thinned(len(self))
         return Batch(
             rows,
-            None if self.time is None else self.time[which],
-            None if self.mark is None else self.mark[which],
-            None if self.order is None else self.order[which],
+            _part(self.time, which),
+            _part(self.mark, which),
+            _part_of_order(self.order, which),
             origin,
         )
+
+
+def _part(values: Int64s | None, which: slice | npt.NDArray[np.generic]) -> Int64s | None:
+    return None if values is None else values[which]
+
+
+def _part_of_order(order: Int64s | int | None, which: npt.NDArray[np.generic]) -> Int64s | None:
+    """The order of the rows that are chosen: they need no longer count on from the first one."""
+    if not isinstance(order, int):
+        return _part(order, which)
+    rows = np.flatnonzero(which) if which.dtype == np.bool_ else which.astype(np.int64)
+    return rows + order

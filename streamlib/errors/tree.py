@@ -97,7 +97,13 @@ class TypeMismatchError(BuildError):
 
 
 class DataError(StreamlibError):
-    """Bad rows: a malformed line, a null event time, a value that does not fit its type."""
+    """Bad rows: a malformed line, a null event time, a value that does not fit its type.
+
+    Attributes:
+        row: the row of the batch, from 0, while its place in the input is not known yet.
+    """
+
+    row: int | None = None
 
 
 class SourceError(StreamlibError):

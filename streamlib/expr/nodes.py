@@ -36,6 +36,16 @@ class Node(ABC):
         return ()
 
     @property
+    def naming(self) -> tuple[Node, ...]:
+        """The operands that may give the result its name, the first that has one."""
+        return self.children
+
+    @property
+    def takes_names(self) -> bool:
+        """Whether a text among its operands was the name of a column."""
+        return False
+
+    @property
     def binding(self) -> int:
         """How tightly the text holds together: ATOM for names and calls."""
         return ATOM
@@ -152,6 +162,45 @@ class Alias(Node):
 
 
 @dataclass(frozen=True, eq=False)
+class Filtered(Node):
+    """`input.filter(predicate)`: the values of some rows, for an aggregate. Others become null."""
+
+    input: Node
+    predicate: Node
+
+    @property
+    def children(self) -> tuple[Node, ...]:
+        return (self.input, self.predicate)
+
+    @property
+    def naming(self) -> tuple[Node, ...]:
+        return (self.input,)
+
+    @property
+    def of_rows(self) -> bool:
+        """Whether it is what `count().filter(predicate)` counts: rows, not values."""
+        return isinstance(self.input, Literal) and self.input.value is True
+
+    def with_children(self, children: Sequence[Node]) -> Node:
+        return replace(self, input=children[0], predicate=children[1])
+
+    def write(self, texts: Sequence[str]) -> str:
+        return f"{receiver(self.input, texts[0])}.filter({argument(self.predicate, texts[1])})"
+
+    def plan(self, builder: Builder, inputs: Sequence[Operand]) -> Operand:
+        return builder.null_unless(inputs[1], inputs[0])
+
+
+@dataclass(frozen=True, eq=False)
+class Masked(Filtered):
+    """What an aggregate reads of `Filtered`: a column as long as its rows, null where the predicate is not true."""
+
+
+PASS_OVER_NULLS = frozenset({"sum", "mean", "min", "max", "count"})
+"""Aggregates for which a row that is filtered out is the same as a null."""
+
+
+@dataclass(frozen=True, eq=False)
 class Aggregated(Node):
     """An aggregate over its input, or over rows. Its value comes from a window or a running state."""
 
@@ -160,21 +209,41 @@ class Aggregated(Node):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        inner = (
-            next((n for n in post_order(self.input) if isinstance(n, Aggregated)), None)
-            if self.input
-            else None
-        )
-        if inner is not None:
+        if self.input is None:
+            return
+        filtered = isinstance(self.input, Filtered)
+        if filtered and self.aggregate.name not in PASS_OVER_NULLS:
             raise BuildError(
-                f"{text_of(inner)} is an aggregate already and cannot be aggregated again",
+                f"{self.aggregate.name}() does not take a filter yet: it would count rows that are filtered out",
+                expected=f"one of {', '.join(sorted(PASS_OVER_NULLS))} after filter(...)",
                 got=text_of(self),
-                hint="aggregate in two steps: .agg(...) on a window, then another on its result",
+                hint="filter the stream before the window, or part it with .split(...)",
             )
+        for node in post_order(self.input):
+            if isinstance(node, Aggregated):
+                raise BuildError(
+                    f"{text_of(node)} is an aggregate already and cannot be aggregated again",
+                    got=text_of(self),
+                    hint="aggregate in two steps: .agg(...) on a window, then another on its result",
+                )
+            if isinstance(node, Filtered) and node is not self.input:
+                raise BuildError(
+                    f"{text_of(node)} must be the whole input of an aggregate",
+                    expected="such as (a * b).filter(condition).sum()",
+                    got=text_of(self),
+                    hint="compute first, filter last; two conditions are joined by &",
+                )
 
     @property
     def children(self) -> tuple[Node, ...]:
         return () if self.input is None else (self.input,)
+
+    @property
+    def counts_rows(self) -> bool:
+        """Whether it is `count()`, perhaps with a filter."""
+        return self.input is None or (
+            isinstance(self.input, Filtered) and self.input.of_rows and self.aggregate.name == "count"
+        )
 
     def shape(self) -> Hashable:
         return self.aggregate
@@ -185,6 +254,8 @@ class Aggregated(Node):
     def write(self, texts: Sequence[str]) -> str:
         if self.input is None:
             return f"{self.aggregate.name}()"
+        if self.counts_rows:
+            return texts[0].replace("lit(True)", "count()", 1)
         return f"{receiver(self.input, texts[0])}.{self.aggregate.name}()"
 
     def plan(self, builder: Builder, inputs: Sequence[Operand]) -> Operand:

@@ -16,7 +16,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from streamlib.errors import BuildError, ColumnNotFoundError, DataError, TypeMismatchError
-from streamlib.expr.nodes import Aggregated, Node, argument, post_order, scalar_text, text_of
+from streamlib.expr.nodes import (
+    Aggregated,
+    Filtered,
+    Node,
+    argument,
+    post_order,
+    scalar_text,
+    text_of,
+)
 
 Slots = list[Any]
 _REFUSALS = (pa.ArrowNotImplementedError, pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowKeyError)
@@ -52,6 +60,24 @@ class Operand:
     free: bool = False
 
 
+class _Function(Protocol):
+    """What a step calls: a kernel of pyarrow.compute, or a function of our own."""
+
+    def call(self, inputs: Any, options: pc.FunctionOptions | None) -> Any:
+        """The column it makes of its inputs."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Vector:
+    """A function of our own, called as kernels are."""
+
+    function: Callable[..., Any]
+
+    def call(self, inputs: Sequence[Any], options: pc.FunctionOptions | None) -> Any:
+        """The column it makes of its inputs."""
+        return self.function(*inputs)
+
+
 @dataclass(frozen=True, slots=True)
 class _Step:
     """One kernel call: fills slot `out`."""
@@ -77,12 +103,17 @@ class Builder:
 
     def add(self, root: Node) -> Operand:
         """Plans `root`; what was planned before is used again."""
-        for node in post_order(root):
+        order = post_order(root)
+        for node in order:
             if node not in self.operands:
                 inputs = [self.operands[child] for child in node.children]
                 self._node = node
                 try:
                     self.operands[node] = node.plan(self, inputs)
+                except ColumnNotFoundError as error:
+                    if error.hint is None and any(o.takes_names and node in o.children for o in order):
+                        error.hint = f"a constant text is written lit({text_of(node)[4:]}"
+                    raise
                 except UnsupportedError as refusal:
                     raise _mismatch(node, inputs, str(refusal) or None) from None
                 except _REFUSALS as error:
@@ -119,10 +150,24 @@ class Builder:
         options = pc.CastOptions.safe(to) if safe else pc.CastOptions.unsafe(to)
         return self._emit(("cast", value.slot, to, safe), pc.get_function("cast"), (value,), options)
 
+    def vector(self, function: Callable[..., Any], *inputs: Operand) -> Operand:
+        """A call of our own function of whole columns, where pyarrow.compute has none.
+
+        Args:
+            function: takes an array per input, or a scalar where the input is a constant, at least one
+                an array; gives an array of their length. It raises ArrowInvalid for values that it
+                refuses, also when it sees the failing row alone.
+            inputs: its arguments.
+        """
+        if inputs and all(i.constant is not None for i in inputs):
+            columns = [pa.array([i.constant.as_py()], i.type) for i in inputs if i.constant is not None]
+            return self.constant(function(*columns)[0])
+        return self._emit(None, _Vector(function), inputs, None)
+
     def _emit(
         self,
         key: object,
-        function: pc.Function,
+        function: _Function,
         inputs: tuple[Operand, ...],
         options: pc.FunctionOptions | None,
     ) -> Operand:
@@ -175,6 +220,8 @@ class Program:
             ColumnNotFoundError: an expression reads a column that `schema` has not.
             TypeMismatchError: an operation on types that it does not work on.
         """
+        for expr in exprs.values():
+            refuse_filtered(expr.node)
         builder = Builder(schema)
         results = {name: builder.add(expr.node) for name, expr in exprs.items()}
         self.schema = pa.schema([(name, operand.type) for name, operand in results.items()])
@@ -216,13 +263,15 @@ class Program:
             value = slots[self._operands[child].slot]
             if not isinstance(value, pa.Scalar):
                 values[text_of(child)] = scalar_text(value[row])
-        return DataError(
+        problem = DataError(
             f"cannot compute {text_of(node)}: {_reason(error)}",
             where=f"row {row} of the batch",
             expected=f"a result that fits {type_name(self._operands[node].type)}",
             got=", ".join(f"{text} = {value}" for text, value in values.items()) or None,
             hint="cast to a wider type first" if _reason(error) == "overflow" else None,
         )
+        problem.row = row
+        return problem
 
 
 def aggregate_misplaced(node: Node) -> BuildError:
@@ -231,6 +280,18 @@ def aggregate_misplaced(node: Node) -> BuildError:
         f"{text_of(node)} is an aggregate: use it in .agg(...)",
         expected="an expression with one value per row",
     )
+
+
+def refuse_filtered(root: Node) -> None:
+    """Raises BuildError for a `filter(...)` in `root` that no aggregate takes."""
+    for node in post_order(root, into_aggregates=False):
+        if isinstance(node, Filtered):
+            raise BuildError(
+                f"{text_of(node)} has fewer values than there are rows: let an aggregate follow",
+                expected=f"such as {text_of(node)}.sum()",
+                got=text_of(root),
+                hint="compute before you filter, or drop rows with .filter(...) on the stream",
+            )
 
 
 def type_name(data_type: pa.DataType) -> str:
@@ -262,7 +323,7 @@ def _needed(steps: Sequence[_Step], outputs: Sequence[int]) -> tuple[list[_Step]
 
 
 def _runner(
-    function: pc.Function, inputs: tuple[int, ...], options: pc.FunctionOptions | None, out: int
+    function: _Function, inputs: tuple[int, ...], options: pc.FunctionOptions | None, out: int
 ) -> Callable[[Slots], None]:
     call = function.call
     if len(inputs) == 1:

@@ -14,8 +14,15 @@ from typing import ClassVar
 import pyarrow as pa
 
 from streamlib.contracts import Operator, Sink, Source
+from streamlib.contracts.format import TEXT_BECAUSE
 from streamlib.elements import Batch
-from streamlib.errors import BuildError, ColumnNotFoundError, Location, StreamlibError
+from streamlib.errors import (
+    BuildError,
+    ColumnNotFoundError,
+    Location,
+    StreamlibError,
+    TypeMismatchError,
+)
 from streamlib.eventtime import EventClock
 
 
@@ -70,6 +77,8 @@ class Node(ABC):
             self._set(timed=self.derive_timed(), time=self.derive_time(), keys=self.derive_keys())
             self.validate()
         except StreamlibError as error:
+            if isinstance(error, TypeMismatchError):
+                error.hint = _text_hint(self) or error.hint
             error.in_step(self.label, self.at)
             raise
 
@@ -177,6 +186,26 @@ class Node(ABC):
                 got="a stream without event time",
                 hint='add .event_time("ts", max_delay="2s") after the source',
             )
+
+
+def _text_hint(node: Node) -> str | None:
+    """Which inferred columns are text only because of single values: the likely cause of a type error."""
+    found: list[str] = []
+    pending, seen = list(node.inputs), set()
+    while pending:
+        source = pending.pop()
+        if id(source) in seen:
+            continue
+        seen.add(id(source))
+        pending.extend(source.inputs)
+        if isinstance(source, SourceNode):
+            for field in source.schema:
+                why = (field.metadata or {}).get(TEXT_BECAUSE)
+                if why is not None:
+                    found.append(f"column {field.name!r} was read as text {why.decode()}")
+    if not found:
+        return None
+    return f"{'; '.join(found[:3])}: correct it, or declare the types with schema="
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -111,6 +111,8 @@ def word_column(column: pa.Array) -> WordColumn:
     Of columns of other types only which rows are null.
     """
     column = decoded(column)
+    if pa.types.is_null(column.type):
+        column = column.cast(pa.int64())
     validity, bit = validity_of(column)
     if not is_word(column.type):
         return WordColumn(0, validity, bit, column)

@@ -27,7 +27,15 @@ import pyarrow as pa
 
 from streamlib.errors import DataError, TypeMismatchError
 from streamlib.kernels._jit import inline, kernel
-from streamlib.kernels.columns import is_valid, validity_of, values_of, word_column
+from streamlib.kernels.columns import (
+    decoded,
+    decoded_type,
+    is_valid,
+    is_word,
+    validity_of,
+    values_of,
+    word_column,
+)
 from streamlib.kernels.hashing import NULL_WORD, bytes_word, copy_bytes, hash_word
 from streamlib.kernels.memory import I64, load_i32, load_u64, store_u8, store_u64
 
@@ -168,7 +176,7 @@ class KeyEncoder:
         self.key_types = tuple(_decoded(kind) for kind in key_types)
         if not self.key_types:
             self.kind = KeyKind.NONE
-        elif len(self.key_types) == 1 and _is_word(self.key_types[0]):
+        elif len(self.key_types) == 1 and is_word(self.key_types[0]):
             self.kind = KeyKind.EXACT
         else:
             self.kind = KeyKind.BYTES
@@ -226,7 +234,7 @@ class KeyEncoder:
                 part: Any = _bytes_keys(column)
                 offsets = _offsets(column)
                 size: Any = np.diff(offsets).astype(np.int64) + 5
-            elif _is_word(column.type):
+            elif is_word(column.type):
                 part, size = word_column(_canonical(column)), 9
             else:
                 column = _as_binary(column)
@@ -289,8 +297,7 @@ def exchange_order(workers_of_rows: Int64s, workers: int) -> tuple[Int64s, Int64
 
 def _decoded(kind: pa.DataType) -> pa.DataType:
     """The type without its dictionary."""
-    if pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind):
-        return _decoded(kind.value_type)
+    kind = decoded_type(kind)
     if pa.types.is_nested(kind):
         raise TypeMismatchError(
             f"a column of {kind} cannot be a key",
@@ -298,10 +305,6 @@ def _decoded(kind: pa.DataType) -> pa.DataType:
             got=str(kind),
         )
     return kind
-
-
-def _is_word(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_primitive(kind) and kind.bit_width <= 64 and not pa.types.is_decimal(kind))
 
 
 def _is_bytes(kind: pa.DataType) -> bool:
@@ -312,16 +315,15 @@ def _plain(column: pa.Array) -> pa.Array:
     """The column as utf8, binary or fixed width, one contiguous array."""
     if isinstance(column, pa.ChunkedArray):
         column = column.combine_chunks()
+    column = decoded(column)
     kind = column.type
-    if pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind):
-        return _plain(column.cast(kind.value_type))
     if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         return column.cast(pa.string())
     if pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind):
         return column.cast(pa.binary())
     if pa.types.is_null(kind):
         return column.cast(pa.int64())
-    return column if _is_word(kind) or _is_bytes(kind) else _as_binary(column)
+    return column if is_word(kind) or _is_bytes(kind) else _as_binary(column)
 
 
 def _as_binary(column: pa.Array) -> pa.Array:

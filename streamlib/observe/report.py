@@ -102,6 +102,8 @@ def report_of(execution: Execution, status: str, compile_seconds: float) -> Repo
             report.rows_read[label] = report.rows_read.get(label, 0) + totals.rows_in[name]
         elif isinstance(node, SinkNode):
             label = node.describe() or name
+            if label in report.rows_written:
+                label = f"{label} <- {node.inputs[0].label}"
             report.rows_written[label] = report.rows_written.get(label, 0) + totals.rows_in[name]
         counts = totals.counters.get(name, {})
         if counts.get("dropped"):

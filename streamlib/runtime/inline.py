@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 
 from streamlib.runtime.execute import Execution
 from streamlib.runtime.worker import Status, Worker
 
+POLL_SECONDS = 0.005
+"""How often a worker that found nothing looks again at sources that cannot announce their data."""
+
 Schedule = Callable[[Sequence[Worker]], Worker]
+
+
+def wait_for_sources(execution: Execution) -> bool:
+    """Waits a moment for a source that has nothing now; False when all have ended: then nothing will come."""
+    if all(run.ended for run in execution.shared.pool.splits):
+        return False
+    threading.Event().wait(POLL_SECONDS)
+    return True
 
 
 def run_inline(

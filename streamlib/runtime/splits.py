@@ -44,6 +44,15 @@ class SplitRun:
         return min((clock.position(self.index) for clock in self.clocks), default=MIN_TIME)
 
 
+class ReadError(Exception):
+    """Opening or reading a split failed; says in which step, and is never seen by users."""
+
+    def __init__(self, step: int, error: Exception) -> None:
+        super().__init__(step, error)
+        self.step = step
+        self.error = error
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """A block for one worker to decode."""
@@ -119,7 +128,10 @@ class SplitPool:
             if run is None:
                 return None
             with run.lock:
-                claim = self._read(run)
+                try:
+                    claim = self._read(run)
+                except Exception as error:
+                    raise ReadError(run.step, error) from None
             if claim is not None:
                 return claim
             empty.add(run.index)

@@ -5,11 +5,8 @@ from __future__ import annotations
 import threading
 
 from streamlib.runtime.execute import Execution
+from streamlib.runtime.inline import POLL_SECONDS
 from streamlib.runtime.worker import Status, Worker
-
-POLL_SECONDS = 0.005
-"""How often a worker that found nothing looks again at sources that cannot announce their data."""
-
 
 def run_threads(execution: Execution) -> None:
     """Runs an opened execution to its end; raises the first error of any worker, once.

@@ -24,12 +24,12 @@ from streamlib.elements import (
     Origin,
     Watermark,
 )
-from streamlib.errors import StreamlibError
+from streamlib.errors import DataError, StreamlibError
 from streamlib.exchange import Channel, Partitioner
 from streamlib.graph import BuildContext, Edge
 from streamlib.runtime.receive import Receiver
 from streamlib.runtime.run import SharedRun
-from streamlib.runtime.splits import Claim
+from streamlib.runtime.splits import Claim, ReadError
 
 
 class Status(Enum):
@@ -42,13 +42,14 @@ class Status(Enum):
 
 
 class Frame:
-    """A step that is yielding, and what it yielded last that is not delivered yet."""
+    """A step that is yielding for one element, and what it yielded last that is not delivered yet."""
 
-    __slots__ = ("outputs", "parts", "step")
+    __slots__ = ("element", "outputs", "parts", "step")
 
-    def __init__(self, step: int, outputs: Iterator[object]) -> None:
+    def __init__(self, step: int, outputs: Iterator[object], element: Element | None = None) -> None:
         self.step = step
         self.outputs = outputs
+        self.element = element
         self.parts: list[tuple[Edge, int, Element]] = []  # (edge, receiving worker, element), next one last
 
 
@@ -161,7 +162,7 @@ class Worker:
             if room and sender is not None:
                 self.run.wake(sender)
             self._turn[stage] = number + 1
-            self._push(head, receiver.receive(number, element))
+            self._receive(head, number, element)
             self._drive(stage)
             return True
         return False
@@ -176,7 +177,11 @@ class Worker:
                 self._receivers[stamping].forwarded = time
                 self._start(stamping, iter([Watermark(time)]))
                 return Status.WORKED
-        claim = self.run.pool.claim(self.index)
+        try:
+            claim = self.run.pool.claim(self.index)
+        except ReadError as failed:
+            self._explain(failed.error, failed.step, None)
+            raise failed.error from failed.error.__cause__
         if claim is not None:
             self._start(claim.run.step, self._decode(claim))
             return Status.WORKED
@@ -284,8 +289,29 @@ class Worker:
 
     # The stack.
 
-    def _push(self, step: int, outputs: Iterator[object]) -> None:
-        self._stacks[self.steps[step].stage].append(Frame(step, outputs))
+    def _push(self, step: int, outputs: Iterator[object], element: Element | None = None) -> None:
+        self._stacks[self.steps[step].stage].append(Frame(step, outputs, element))
+
+    def _receive(self, step: int, number: int, element: Element) -> None:
+        """Has a step take an element on input `number`; its frame yields what it makes of it."""
+        try:
+            outputs = self._receivers[step].receive(number, element)
+        except Exception as error:
+            self._explain(error, step, element)
+            raise
+        self._push(step, outputs, element)
+
+    def _explain(self, error: Exception, step: int, element: Element | None) -> None:
+        """Says in an error which step it came from and, of one row, where that was read."""
+        name, at = self.steps[step].name, self.steps[step].node.at
+        if not isinstance(error, StreamlibError):
+            error.add_note(f"streamlib: in step {name} ({at})")
+            return
+        error.in_step(name, at)
+        if isinstance(error, DataError) and error.row is not None and isinstance(element, Batch):
+            if element.origin is not None:
+                error.where = element.origin.describe(error.row)
+            error.row = None
 
     def _drive(self, stage: int) -> None:
         """Runs the stage's stack until it is empty or must be parked."""
@@ -299,12 +325,8 @@ class Worker:
                 continue
             try:
                 output = next(frame.outputs, None)
-            except StreamlibError as error:
-                step = self.steps[frame.step]
-                raise error.in_step(step.name, step.node.at) from error.__cause__
             except Exception as error:
-                step = self.steps[frame.step]
-                error.add_note(f"streamlib: in step {step.name} ({step.node.at})")
+                self._explain(error, frame.step, frame.element)
                 raise
             if output is None:
                 stack.pop()
@@ -347,7 +369,7 @@ class Worker:
         number = self._input_of[frame.step, edge.target, edge.side, edge.tag, sender]
         if not edge.channel:
             frame.parts.pop()
-            self._push(edge.target, self._receivers[edge.target].receive(number, element))
+            self._receive(edge.target, number, element)
             return True
         channel: Channel = self.run.channels[edge.target, number, worker]
         if isinstance(element, Batch):

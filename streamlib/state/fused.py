@@ -12,7 +12,7 @@ never goes back to a smaller kernel, so it uses few of them.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from streamlib.aggregates.accumulators import Style
@@ -119,6 +119,7 @@ def _frame(name: str, plan: AccumulatorPlan, variant: Variant, body: _Body) -> K
         "        row += served",
         "        if served < count:",
         "            break",
+        *("    " + line for line in body.after),
         "    return row",
     )
     return generated(name, text.source(), SIGNATURE, "streamlib.state.fused")
@@ -126,12 +127,13 @@ def _frame(name: str, plan: AccumulatorPlan, variant: Variant, body: _Body) -> K
 
 @dataclass(slots=True)
 class _Body:
-    """The part of a kernel that belongs to its plan: lines before all rows, and for each row."""
+    """The part of a kernel that belongs to its plan: lines before all rows, for each row, and after all."""
 
     imports: dict[str, str]
     before: list[str]
     each: list[str]
     reads_validity: bool
+    after: list[str] = field(default_factory=list)
 
 
 def _add_body(plan: AccumulatorPlan, variant: Variant) -> _Body:
@@ -146,15 +148,18 @@ def _add_body(plan: AccumulatorPlan, variant: Variant) -> _Body:
             before.append(f"bit{index} = call[{at + 2}]")
     if plan.ordered:
         before.append(f"orders = call[{layout.CALL_ORDER}]")
+        before.append(f"order_step = call[{layout.CALL_ORDER_STEP}]")
+        before.append("order_rise = 1 - order_step")
         before.append(f"subs = call[{layout.CALL_SUB}]")
         before.append(f"sub_step = call[{layout.CALL_SUB_STEP}]")
-        each.append("place = load_i64(times, at), load_i64(orders, at), load_i64(subs, at * sub_step)")
+        each.append("order = load_i64(orders, at * order_step) + at * order_rise")
+        each.append("place = load_i64(times, at), order, load_i64(subs, at * sub_step)")
     else:
         each.append("place = (load_i64(times, at),)")
     loads: dict[tuple[int, str], str] = {}
     for place in plan.placed:
         lane = "int64" if place.accumulator.style is Style.EDGE else place.accumulator.lane
-        if place.accumulator.style is not Style.NULL:
+        if place.accumulator.style is not Style.NULL and not place.accumulator.keeps_values:
             loads[place.input, lane] = f"{lane[0]}{place.input}"
     load = {"int64": "load_i64", "uint64": "load_u64", "float64": "load_f64"}
     each += [f"{name} = {load[lane]}(values{index}, at)" for (index, lane), name in loads.items()]
@@ -164,8 +169,11 @@ def _add_body(plan: AccumulatorPlan, variant: Variant) -> _Body:
     each.append(f"store_i64(record, {head}, load_i64(record, {head}) + 1)")
     arguments = "place[0], place[1], place[2]" if plan.ordered else "place[0]"
     for place in plan.placed:
-        each += _add_lines(text, place, head + place.word, variant.nullable[place.input], arguments)
-    return _Body(text.imports, before, each, any(variant.nullable))
+        if not place.accumulator.keeps_values:
+            each += _add_lines(text, place, head + place.word, variant.nullable[place.input], arguments)
+    body = _Body(text.imports, before, each, any(variant.nullable))
+    _add_kept(text, plan, head, body, lambda word: arguments)
+    return body
 
 
 def _add_lines(text: _Text, place: Placed, word: int, nullable: bool, position: str) -> list[str]:
@@ -196,8 +204,47 @@ def _merge_body(plan: AccumulatorPlan, variant: Variant) -> _Body:
     each += [
         f"{text.function(place.accumulator.merge)}(record, other, {head + place.word})"
         for place in plan.placed
+        if not place.accumulator.keeps_values
     ]
-    return _Body(text.imports, before, each, False)
+    body = _Body(text.imports, before, each, False)
+    place_words = 3 if plan.ordered else 1
+    _add_kept(
+        text,
+        plan,
+        head,
+        body,
+        lambda word: ", ".join(f"load_i64(other, {word + k})" for k in range(place_words)),
+    )
+    return body
+
+
+def _add_kept(
+    text: _Text, plan: AccumulatorPlan, head: int, body: _Body, position: Callable[[int], str]
+) -> None:
+    """Lines for accumulators whose values lie beside the records: the winner's row, and a note of the record.
+
+    Args:
+        position: the row's time (and order), as arguments, for an accumulator that begins at a word.
+    """
+    for number, place in enumerate(plan.kept):
+        accumulator, word = place.accumulator, head + place.word
+        at = layout.CALL_INPUTS + layout.INPUT_WORDS * len(plan.input_types) + layout.KEPT_WORDS * number
+        row, idle = word + len(accumulator.words) - 2, accumulator.words[-2].initial
+        body.before.append(f"notes{number} = call[{at + layout.KEPT_NOTES}]")
+        body.before.append(f"noted{number} = call[{at + layout.KEPT_NOTED}]")
+        body.after.append(f"call[{at + layout.KEPT_NOTED}] = noted{number}")
+        if accumulator.style is Style.RANK:
+            body.before.append(f"ranks{number} = call[{at + layout.KEPT_RANKS}]")
+            arguments = f"load_i64(ranks{number}, at)"
+        else:
+            arguments = f"{position(word)}, at"
+        text.use("streamlib.state.probe", "note_winner")
+        body.each += [
+            f"best = load_i64(record, {row})",
+            f"{text.function(accumulator.add)}(record, {word}, {arguments})",
+            f"noted{number} = note_winner(record, {row}, best, {idle}, load_i64(starts, i), "
+            f"notes{number}, noted{number})",
+        ]
 
 
 class _Text:

@@ -47,8 +47,13 @@ CALL_NOTES = 17  # pairs (pane number, row) of new slots
 CALL_REPORT = 18
 CALL_SOURCE = 19  # merge: address of the state words of row 0
 CALL_PREFETCH = 20  # 1: some pane is larger than the cache
-CALL_INPUTS = 21  # for each input: values, validity, bit
+CALL_ORDER_STEP = 21  # 1, or 0 where the order of row i is the first one + i
+CALL_INPUTS = 22  # for each input: values, validity, bit
 INPUT_WORDS = 3
+KEPT_WORDS = 3  # after the inputs, for each accumulator whose values lie beside the records:
+KEPT_RANKS = 0  # address of the rows' ranks
+KEPT_NOTES = 1  # address of pairs (record, window start) of records with a new winner
+KEPT_NOTED = 2  # how many there are
 
 # The report of a call that stopped before its last row.
 REPORT_WORDS = 4

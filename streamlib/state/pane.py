@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -20,6 +22,7 @@ from streamlib.state.layout import (
     PANE_WORDS,
 )
 from streamlib.state.probe import move_entries
+from streamlib.state.value_store import ValueStore
 
 Int64s = npt.NDArray[np.int64]
 
@@ -64,16 +67,27 @@ class Pane:
         slots: how many keys to expect.
         record_words: 8-byte words of a record.
         has_arena: keys may need bytes beside the record.
+        kept: the types of values kept beside the records.
 
     Attributes:
         descriptor: its words in the directory, which the kernels read and write; shape (PANE_WORDS,).
         keys: the key columns of its slots, in slot order.
+        values: the values kept beside the records.
     """
 
-    def __init__(self, start: int, number: int, slots: int, record_words: int, has_arena: bool) -> None:
+    def __init__(
+        self,
+        start: int,
+        number: int,
+        slots: int,
+        record_words: int,
+        has_arena: bool,
+        kept: Sequence[pa.DataType] = (),
+    ) -> None:
         self.start = start
         self.number = number
         self.keys: list[pa.RecordBatch] = []
+        self.values = [ValueStore(kind) for kind in kept]
         places = table_places(slots)
         self._table = np.zeros(places, dtype=np.uint64)
         self._records = np.empty((table_room(places), record_words), dtype=np.int64)
@@ -95,9 +109,9 @@ class Pane:
 
     @property
     def nbytes(self) -> int:
-        """Bytes reserved, with the key columns."""
-        keys = sum(chunk.nbytes for chunk in self.keys)
-        return int(self._table.nbytes + self._records.nbytes + self._arena.nbytes + keys)
+        """Bytes reserved, with the key columns and the values beside the records."""
+        columns = sum(chunk.nbytes for chunk in self.keys) + sum(store.nbytes for store in self.values)
+        return int(self._table.nbytes + self._records.nbytes + self._arena.nbytes + columns)
 
     @property
     def is_large(self) -> bool:

@@ -253,6 +253,22 @@ def find_records(
     return rows
 
 
+@inline
+def note_winner(record: I64, word: I64, best: I64, idle: I64, start: I64, notes: I64, noted: I64) -> I64:
+    """Notes a record whose winner is the first of this batch; returns how many notes there are.
+
+    Args:
+        word: of the record, the one that holds the winner; `idle` without one.
+        best: that word before the row.
+        start: of the record's window.
+        notes: address of pairs (record, window start), with room for one more.
+    """
+    store_i64(notes, 2 * noted, record)
+    store_i64(notes, 2 * noted + 1, start)
+    is_first = (best == idle) & (load_i64(record, word) != idle)
+    return noted + np.int64(is_first)
+
+
 @kernel("void(int64, int64, int64, int64)")
 def move_entries(old: I64, old_places: I64, new: I64, new_mask: I64) -> None:
     """Enters all entries of a table into a larger, empty one; keys are not needed for it."""

@@ -61,7 +61,7 @@ class Stream:
     def event_time(
         self,
         column: str,
-        max_delay: str | dt.timedelta | UntilEnd,
+        max_delay: str | dt.timedelta | UntilEnd | None = None,
         per: str | Sequence[str] | None = None,
         idle: Literal["wait", "leave", "advance"] = "wait",
         idle_after: str | dt.timedelta = "30s",
@@ -86,6 +86,13 @@ class Stream:
         """
         from streamlib.operators.event_time import EventTimeNode
 
+        if max_delay is None:
+            raise BuildError(
+                "event_time needs max_delay: how far rows may be out of order",
+                at=user_location(),
+                expected='such as max_delay="2s", or max_delay=sl.UNTIL_END to wait for the end of the input',
+                hint="the report of a run says which value would have kept late rows",
+            )
         per_columns = (per,) if isinstance(per, str) else tuple(per or ())
         choices = [policy.value for policy in IdlePolicy]
         if idle not in choices:
@@ -213,9 +220,9 @@ class Stream:
     def late(self) -> Stream:
         """The input rows that came too late for the window step before this, once each.
 
-        Columns: those of the input, ``late_by`` (how long after the closing of its first missed
-        window, which as additional `max_delay` would have kept it), ``windows_late`` and the bounds
-        of that window, ``window_start`` and ``window_end``.
+        Columns: those of the input, ``late_by`` (by how much its mark had passed the closing of its
+        first missed window: more than that as additional `max_delay` would have kept it),
+        ``windows_late`` and the bounds of that window, ``window_start`` and ``window_end``.
         """
         schema = getattr(self._node, "late_schema", None)
         if schema is None:
@@ -233,7 +240,10 @@ class Stream:
     # Any step.
 
     def named(self, name: str) -> Self:
-        """Names the step before: in messages, the report and `explain()`, and as its identity."""
+        """Names the step before: in messages, the report and `explain()`, and as its identity.
+
+        The step has one name: other streams that lead from it show it too.
+        """
         object.__setattr__(self._node, "name", name)
         return self
 

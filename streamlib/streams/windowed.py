@@ -22,6 +22,15 @@ class WindowedStream:
                 expected='such as sl.tumbling("10s")',
                 got=repr(window),
             )
+        if not node.timed:
+            raise BuildError(
+                "a window needs event time",
+                at=user_location(),
+                step="window",
+                expected="a stream with .event_time(...) before this step",
+                got="a stream without event time",
+                hint='add .event_time("ts", max_delay="2s") after the source',
+            )
         self._node = node
         self._window = window
         self._allowed_lateness = allowed_lateness

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -188,14 +188,23 @@ def rows_of(rows: pa.Table) -> list[RowData]:
 class Graph:
     """The graph of one attempt.
 
+    Args:
+        scenario: what is run.
+        settings: how.
+        clock: the processing clock.
+        hidden: the splits that are not known yet.
+
     Attributes:
         sinks: in the scenario's order.
+        failures: how often a function of the user's raised.
     """
 
-    def __init__(self, scenario: Scenario, settings: Settings, clock: ManualClock) -> None:
+    def __init__(
+        self, scenario: Scenario, settings: Settings, clock: ManualClock, hidden: Collection[tuple[int, int]]
+    ) -> None:
         from streamlib.connectors.memory import CollectSink
 
-        self.scenario, self.settings, self.clock = scenario, settings, clock
+        self.scenario, self.settings, self.clock, self.hidden = scenario, settings, clock, hidden
         self.dice = random.Random(settings.seed)
         self.streams: dict[int, Stream] = {}
         self.failures = 0
@@ -219,6 +228,7 @@ class Graph:
                     inputs=(self.streams[id(spec.input)]._node,),
                     column="ts",
                     max_delay=spec.max_delay,
+                    per=spec.per,
                     idle=IdlePolicy.LEAVE if spec.leaves else IdlePolicy.WAIT,
                     dice=self.dice,
                     withheld=self.settings.withheld,
@@ -246,7 +256,13 @@ class Graph:
                 peeks.append(name)
             splits[name] = list(self._items(rows))
         return ListSource(
-            splits, SCHEMA, seed=self.settings.seed, block_rows=self.settings.block_rows, clock=self.clock, peeks=peeks
+            splits,
+            SCHEMA,
+            seed=self.settings.seed,
+            block_rows=self.settings.block_rows,
+            clock=self.clock,
+            peeks=peeks,
+            hidden=[f"{s}.{p}" for s, p in self.hidden if s == number],
         )
 
     def _items(self, rows: list[RowData]) -> Iterator[Item]:

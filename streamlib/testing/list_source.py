@@ -76,6 +76,7 @@ class ListSource(Source):
         block_rows: the largest block.
         clock: for `IDLE` until a time.
         peeks: the names of the splits whose first row can be looked at; all when None.
+        hidden: the names of splits that are not known yet.
     """
 
     def __init__(
@@ -87,10 +88,12 @@ class ListSource(Source):
         block_rows: int = 65_536,
         clock: ManualClock | None = None,
         peeks: Sequence[str] | None = None,
+        hidden: Sequence[str] = (),
     ) -> None:
         self.items = {name: [i for i in items if not _is_empty(i)] for name, items in splits.items()}
         self.seed, self.block_rows, self.clock = seed, block_rows, clock
         self.peeks = set(splits if peeks is None else peeks)
+        self.hidden = set(hidden)
         self.ended: set[str] = set()
         self.crashed: set[tuple[str, int]] = set()
         self._schema = schema
@@ -99,7 +102,7 @@ class ListSource(Source):
         return self._schema
 
     def splits(self) -> list[Split]:
-        return [Split(name) for name in self.items]
+        return [Split(name) for name in self.items if name not in self.hidden]
 
     def open(self, split: Split, position: Any = None) -> SplitReader:
         return ListReader(self, split.name, position)

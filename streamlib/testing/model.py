@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from streamlib.testing.specs import (
     PLANS,
@@ -76,7 +76,7 @@ def run_model(
         elif isinstance(spec, Apply):
             made[id(spec)] = _apply(made[id(spec.input)], spec.function)
         elif isinstance(spec, Timed):
-            made[id(spec)] = _stamp(made[id(spec.input)], spec.max_delay)
+            made[id(spec)] = _stamp(made[id(spec.input)], spec)
         elif isinstance(spec, Union):
             made[id(spec)] = [
                 replace(row, path=(*row.path, side))
@@ -122,22 +122,42 @@ def _apply(rows: list[ModelRow], function: str) -> list[ModelRow]:
     return made
 
 
-def _stamp(rows: list[ModelRow], max_delay: int | None) -> list[ModelRow]:
+def _stamp(rows: list[ModelRow], spec: Timed) -> list[ModelRow]:
     """SEMANTICS 2: the mark is the largest time before the row in its split, less `max_delay`."""
+    progress: dict[tuple[int, int], _SplitModel] = {}
     stamped = []
-    largest: dict[tuple[int, int], int] = {}
-    count: dict[tuple[int, int], int] = {}
     for row in rows:
-        time, split = row.values["ts"], row.split
-        assert isinstance(time, int) and split is not None
-        mark = BEFORE_ALL
-        if max_delay is not None and split in largest:
-            mark = largest[split] - max_delay
-        position = count.get(split, 0)
-        count[split] = position + 1
-        largest[split] = max(time, largest.get(split, time))
-        stamped.append(replace(row, position=position, path=(), time=time, mark=mark))
+        assert row.split is not None
+        split = progress.setdefault(row.split, _SplitModel())
+        time = row.values["ts"]
+        assert isinstance(time, int)
+        mark = split.meet(time, tuple(row.values[name] for name in spec.per), spec.max_delay)
+        stamped.append(replace(row, position=split.rows, path=(), time=time, mark=mark))
     return stamped
+
+
+@dataclass(slots=True)
+class _SplitModel:
+    """One split; its rows belong to values of the `per` columns, of which there is only () without them."""
+
+    rows: int = 0
+    largest: dict[tuple[object, ...], int] = field(default_factory=dict)
+    floor: dict[tuple[object, ...], int] = field(default_factory=dict)
+    reached: int = BEFORE_ALL
+
+    def meet(self, time: int, value: tuple[object, ...], max_delay: int | None) -> int:
+        """The mark of the next row. A new value enters at what the whole split has reached before it."""
+        self.rows += 1
+        if max_delay is None:
+            return BEFORE_ALL
+        if self.largest:
+            self.reached = max(self.reached, min(self.largest.values()) - max_delay)
+        if value not in self.largest:
+            mark = self.floor[value] = self.reached
+        else:
+            mark = max(self.floor[value], self.largest[value] - max_delay)
+        self.largest[value] = max(time, self.largest.get(value, time))
+        return mark
 
 
 def _order(row: ModelRow) -> tuple[object, ...]:
@@ -157,7 +177,7 @@ def _aggregate(
         start = (row.time - spec.offset) // spec.size * spec.size + spec.offset
         end = start + spec.size
         closes = end + spec.lateness
-        is_late = row.mark >= closes if refused is None else row.values["id"] in refused
+        is_late = row.mark >= closes if refused is None else row.values.get("id") in refused
         if is_late:
             bounds: RowData = {
                 "late_by": row.mark - closes,

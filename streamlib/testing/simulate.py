@@ -15,16 +15,20 @@ import traceback
 from collections import Counter
 from collections.abc import Sequence
 
+from streamlib.contracts import Split
 from streamlib.errors import UserFunctionError
+from streamlib.graph import SourceNode
 from streamlib.runtime.execute import Execution
 from streamlib.runtime.inline import run_inline
+from streamlib.runtime.peek import first_times
 from streamlib.runtime.run import Checkpoint, RunOptions
 from streamlib.runtime.worker import Worker
 from streamlib.testing.build import Graph
+from streamlib.testing.list_source import ListSource
 from streamlib.testing.manual_clock import ManualClock
 from streamlib.testing.model import run_model
 from streamlib.testing.scenario import Scenario, Settings, draw
-from streamlib.testing.specs import Late, RowData, Spec, Windowed, all_specs
+from streamlib.testing.specs import Apply, Late, RowData, all_specs
 
 UNITS_OF_WORK_MAX = 60_000
 """A run that takes more does not end."""
@@ -47,12 +51,20 @@ class Attempt:
         settings: how.
         resume: where from.
         dies: whether it is killed.
+        hidden: the splits that are not known yet; those that appear are taken out.
     """
 
-    def __init__(self, scenario: Scenario, settings: Settings, resume: Checkpoint | None, dies: bool) -> None:
-        self.scenario, self.settings, self.dies = scenario, settings, dies
+    def __init__(
+        self,
+        scenario: Scenario,
+        settings: Settings,
+        resume: Checkpoint | None,
+        dies: bool,
+        hidden: set[tuple[int, int]],
+    ) -> None:
+        self.scenario, self.settings, self.dies, self.hidden = scenario, settings, dies, hidden
         self.clock = ManualClock(step_ns=7)
-        self.graph = Graph(scenario, settings, self.clock)
+        self.graph = Graph(scenario, settings, self.clock, hidden)
         self.dice = random.Random(settings.seed + 1)
         self.life = self.dice.randint(1, 400) if dies else UNITS_OF_WORK_MAX
         self.units = self.jumps = 0
@@ -92,10 +104,26 @@ class Attempt:
             self.execution.stop(flush=self.scenario.stops == "flush")
         if self.dice.random() < self.settings.barriers:
             self.execution.shared.start_barrier()
+        if self.hidden and self.dice.random() < 0.03:
+            self._appear(self.dice.choice(sorted(self.hidden)))
         if self.units % 10 == 1:
             self.weights = [self.dice.choice((0.01, 0.2, 1, 1)) for _ in workers]
         self.clock.advance(self.dice.choice((0, 0, 0, 1)))
         return self.dice.choices(workers, self.weights)[0]
+
+    def _appear(self, split: tuple[int, int]) -> None:
+        """A split becomes known while the run is on, unless its source has ended."""
+        plan, shared, name = self.execution.plan, self.execution.shared, f"{split[0]}.{split[1]}"
+        for step in plan.steps:
+            if isinstance(step.node, SourceNode) and isinstance(step.node.source, ListSource):
+                source = step.node.source
+                if name in source.hidden and not shared.pool.exhausted(step.index):
+                    clocks = [number for number in shared.clocks if number in plan.downstream(step.index)]
+                    peek = first_times(plan, step.index, clocks)
+                    behind = [shared.clocks[number] for number in clocks]
+                    shared.pool.add(step.index, source, [Split(name)], behind, peek)
+                    source.hidden.discard(name)
+                    self.hidden.discard(split)
 
     def _idle(self) -> bool:
         self.jumps += 1
@@ -119,10 +147,11 @@ def play(scenario: Scenario) -> None:
     """Runs all attempts of a scenario and compares what came out."""
     committed: list[list[RowData]] = [[] for _ in scenario.sinks]
     resume: Checkpoint | None = None
+    hidden = set(scenario.appearing)
     attempts = list(enumerate(scenario.attempts, 1))
     while attempts:
         number, settings = attempts.pop(0)
-        attempt = Attempt(scenario, settings, resume, dies=number < len(scenario.attempts))
+        attempt = Attempt(scenario, settings, resume, number < len(scenario.attempts), hidden)
         try:
             attempt.run()
         except Killed:
@@ -146,14 +175,20 @@ def play(scenario: Scenario) -> None:
             continue
         _add(committed, attempt.rows())
         break
-    if scenario.fails_at is not None and any(fails_at_is_read(scenario)):
-        raise SimulationError("a function raised and the run went on")
+    if _must_fail(scenario):
+        raise SimulationError(f"a function raised at row {scenario.fails_at} and the run went on")
+    for source, split in hidden:
+        scenario.sources[source][split] = []  # never read
     _compare(scenario, committed)
 
 
-def fails_at_is_read(scenario: Scenario) -> list[bool]:
-    """Whether the failing row reaches a step that fails: decided by the graph, so only a hint."""
-    return []
+def _must_fail(scenario: Scenario) -> bool:
+    """Whether the row at which functions raise reaches one of them."""
+    if scenario.fails_at is None:
+        return False
+    applied = tuple(spec for spec in all_specs(scenario.sinks) if isinstance(spec, Apply))
+    rows = run_model(scenario.sources, applied)
+    return any(row["id"] == scenario.fails_at for some in rows for row in some)
 
 
 def _add(committed: list[list[RowData]], rows: list[list[RowData]]) -> None:

@@ -29,12 +29,17 @@ class Apply:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Timed:
-    """`event_time` by column ``ts``; `max_delay` in ns, None for the end of the input."""
+    """`event_time` by column ``ts``; `max_delay` in ns, None for the end of the input.
+
+    Attributes:
+        leaves: silent splits are left out.
+        per: columns whose values are splits of their own.
+    """
 
     input: Spec
     max_delay: int | None
     leaves: bool = False
-    """Whether silent splits are left out."""
+    per: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -108,7 +113,8 @@ def describe(spec: Spec) -> str:
     if isinstance(spec, Apply):
         return spec.function
     if isinstance(spec, Timed):
-        return f"event_time max_delay={spec.max_delay}{', leaves when idle' if spec.leaves else ''}"
+        leaves = ", leaves when idle" if spec.leaves else ""
+        return f"event_time max_delay={spec.max_delay} per={','.join(spec.per) or '-'}{leaves}"
     if isinstance(spec, Windowed):
         return (
             f"window size={spec.size} offset={spec.offset} lateness={spec.lateness} "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -20,10 +21,17 @@ PLAIN = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", PLAIN, ids=str)
+KEPT = [
+    pa.string(), pa.large_string(), pa.string_view(), pa.binary(), pa.binary(4), pa.binary_view(),
+    pa.decimal128(5), pa.decimal256(50, 2), pa.null(),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", [*PLAIN, *KEPT], ids=str)
 def test_min_max_first_last_keep_the_type(kind: pa.DataType) -> None:
     for aggregate in (Min(), Max(), First(), Last()):
         assert aggregate.result_type(kind) == kind
+        assert aggregate.result_type(pa.dictionary(pa.int8(), kind)) == kind
     assert Count().result_type(kind) == Count().result_type(None) == pa.int64()
 
 
@@ -42,8 +50,11 @@ def test_sums_and_means_widen() -> None:
         (Sum(), pa.timestamp("ns")),
         (Sum(), pa.decimal128(5)),
         (Mean(), pa.duration("s")),
-        (Min(), pa.string()),
-        (Last(), pa.list_(pa.int8())),
+        (Min(), pa.list_(pa.int8())),
+        (Max(), pa.struct([("x", pa.int8())])),
+        (Min(), pa.uuid() if hasattr(pa, "uuid") else pa.map_(pa.string(), pa.int8())),
+        (Last(), pa.sparse_union([pa.field("x", pa.int8())])),
+        (First(), pa.list_(pa.dictionary(pa.int8(), pa.string()))),
         (First(), None),
     ],
     ids=str,
@@ -82,6 +93,12 @@ ALL = [Count(), Min(), Max(), First(), Last()]
         ([dt.datetime(2020, 1, 2, 3), dt.datetime(1950, 1, 2)], pa.timestamp("us")),
         ([dt.time(3), None, dt.time(1)], pa.time32("ms")),
         ([dt.timedelta(seconds=3), dt.timedelta(seconds=-1)], pa.duration("ms")),
+        (["b", None, "", "a"], pa.string()),
+        (["b", None, "long enough to lie outside of a view"], pa.string_view()),
+        ([b"b", None, b"\xff"], pa.binary_view()),
+        ([b"bb", None, b"\xff\0"], pa.binary(2)),
+        ([Decimal("1.5"), None, Decimal("-20.0")], pa.decimal128(5, 1)),
+        ([Decimal("1.5"), None, Decimal("-20.0")], pa.decimal256(70, 1)),
     ],
 )
 def test_values_come_back_as_they_were(values: list[Any], kind: pa.DataType) -> None:

@@ -34,7 +34,7 @@ UNKNOWN_COLUMNS: dict[str, Case] = {
     "filter": (lambda: raw().filter(col("prise") > 1), ColumnNotFoundError, ["'prise'", "'price'", "filter"]),
     "select": (lambda: raw().select("symbl"), ColumnNotFoundError, ["'symbl'", "'symbol'", "select"]),
     "with_columns": (lambda: raw().with_columns(x=col("volum") * 2), ColumnNotFoundError, ["'volum'", "'volume'"]),
-    "event_time": (lambda: raw().event_time("tz", max_delay="1s"), ColumnNotFoundError, ["'tz'", "'ts'"]),
+    "event_time": (lambda: raw().event_time("tss", max_delay="1s"), ColumnNotFoundError, ["'tss'", "'ts'"]),
     "per": (lambda: raw().event_time("ts", "1s", per=["symbols"]), ColumnNotFoundError, ["'symbols'", "'symbol'"]),
     "key_by": (lambda: timed().key_by("Symbol"), ColumnNotFoundError, ["'Symbol'", "'symbol'", "key_by"]),
     "key_by an expression": (lambda: timed().key_by(k=col("pric") > 1), ColumnNotFoundError, ["'pric'", "'price'"]),

@@ -62,8 +62,8 @@ def test_branches_read_the_columns_of_all_of_them() -> None:
 
 def test_each_side_of_a_union_reads_what_is_used_behind_it() -> None:
     left, right = (s.event_time("ts", max_delay="1s") for s in (ticks(), ticks()))
-    united = left.union(right.select("volume", "price", "symbol", "ts", "note"))
-    assert read_columns(bars(united)) == [["ts", "symbol", "price"]] * 2
+    assert read_columns(bars(left.union(right))) == [["ts", "symbol", "price"]] * 2
+    united = left.select("ts", "price", "symbol").union(right.select("symbol", "price", "ts"))
     assert bars(united).collect()["high"].to_pylist() == [1.0, 2.0, 3.0]
 
 

@@ -7,6 +7,7 @@ of a plan (`streamlib.state.fused`); in plain Python they run as they are.
 from streamlib.aggregates.accumulators.base import Accumulator, Finished, Style, Word, typed_values
 from streamlib.aggregates.accumulators.edge import edge_of
 from streamlib.aggregates.accumulators.extreme import extreme_of
+from streamlib.aggregates.accumulators.kept import as_given, as_kept, has_order, kept_type, readable
 from streamlib.aggregates.accumulators.nulls import NULLS
 from streamlib.aggregates.accumulators.sums import exact_integers, sum_of, total
 
@@ -16,9 +17,14 @@ __all__ = [
     "Finished",
     "Style",
     "Word",
+    "as_given",
+    "as_kept",
     "edge_of",
     "exact_integers",
     "extreme_of",
+    "has_order",
+    "kept_type",
+    "readable",
     "sum_of",
     "total",
     "typed_values",

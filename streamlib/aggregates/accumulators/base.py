@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
@@ -25,20 +25,33 @@ class Style(Enum):
     """Nothing, for rows where the value is null."""
     EDGE = "edge"
     """Time, value and, for inputs that can be null, whether it is; with `order` and `sub` where kept."""
+    ROW = "row"
+    """As EDGE, but the number of the row instead of its value, null or not."""
+    RANK = "rank"
+    """The rank of the row's value in its batch above 32 bits of row number; `Word.initial` where null."""
 
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """Eight bytes of state: its name and type in a snapshot, and the bits of a new record, as int64."""
+    """Eight bytes of state: its name and type in a snapshot, and the bits of a new record, as int64.
+
+    Attributes:
+        saved: whether it means anything outside its store.
+    """
 
     name: str
     type: str
     initial: int = 0
+    saved: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Accumulator:
     """State words of one input, and how rows and other records enter them.
+
+    Values that are no words are kept by `state.values`, in columns beside the records. The last two
+    words of such an accumulator (`keeps_values`) are the number of the best row of the batch under
+    way, as its kernel found it, and the place of the best value of all batches before, or -1.
 
     Attributes:
         name: unique among accumulators; part of a snapshot's column names.
@@ -47,7 +60,8 @@ class Accumulator:
         style: what `add` takes.
         add: ``add(record, word, ...)``.
         add_nullable: for Style.EDGE, `add` with a last argument that says whether the value is null.
-        merge: ``merge(record, source, word)``: takes in another record, of rows that came later.
+        merge: ``merge(record, source, word)``: takes in another record, of rows that came later. With
+            kept values it is `add`: another record is one row, and its value lies beside it.
     """
 
     name: str
@@ -55,8 +69,13 @@ class Accumulator:
     lane: str
     style: Style
     add: Callable[..., None]
-    merge: Callable[[int, int, int], None]
+    merge: Callable[..., None]
     add_nullable: Callable[..., None] | None = None
+
+    @property
+    def keeps_values(self) -> bool:
+        """Whether its values lie beside the records."""
+        return self.style in (Style.ROW, Style.RANK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +88,7 @@ class Finished:
         state: the words of each accumulator over this input, shape (keys, words), as int64.
         column: the input's name, for messages.
         ordered: as `Aggregate.accumulators` was told.
+        values: the values of accumulators that keep them beside the records, a row per key.
     """
 
     rows: Int64s
@@ -76,6 +96,7 @@ class Finished:
     state: Mapping[Accumulator, Int64s]
     column: str
     ordered: bool = False
+    values: Mapping[Accumulator, pa.Array] = field(default_factory=dict)
 
     def words(self, accumulator: Accumulator) -> Int64s:
         """The words of an accumulator: shape (keys, words of it), int64 bits."""

@@ -1,5 +1,7 @@
 """The value of the first or last row by event time: words time, [order, sub,] value, null.
 
+Values that are no words are kept beside the records: time, [order, sub,] row, place.
+
 With `order` and `sub` rows are compared by (time, order, sub), and the result does not depend on
 arrival. Without, a tie in time goes to the row that came first (first) or last (last).
 """
@@ -13,7 +15,7 @@ import pyarrow as pa
 
 from streamlib.aggregates.accumulators.base import Accumulator, Style, Word
 from streamlib.kernels._jit import inline
-from streamlib.kernels.columns import lane
+from streamlib.kernels.columns import decoded_type, is_word, lane
 from streamlib.kernels.memory import I64, load_i64, store_i64
 
 _MIN, _MAX = -(2**63), 2**63 - 1
@@ -159,11 +161,27 @@ def _make(name: str, kind: str, ordered: bool) -> Accumulator:
     return Accumulator(f"{name}_{kind}{suffix}", words, kind, Style.EDGE, add, merge, add_nullable)
 
 
+def _make_kept(name: str, ordered: bool) -> Accumulator:
+    plain = _make(name, "int64", ordered)
+    words = (
+        *plain.words[:-2],
+        Word("row", "int64", -1, saved=False),
+        Word("place", "int64", -1, saved=False),
+    )
+    suffix = "_ordered" if ordered else ""
+    return Accumulator(f"{name}_any{suffix}", words, "int64", Style.ROW, plain.add, plain.add)
+
+
 _EDGES = {
     (name, kind, ordered): _make(name, kind, ordered)
     for name in ("first", "last")
     for kind in ("int64", "uint64", "float64")
     for ordered in (False, True)
+}
+
+
+_KEPT_EDGES = {
+    (name, ordered): _make_kept(name, ordered) for name in ("first", "last") for ordered in (False, True)
 }
 
 
@@ -173,4 +191,5 @@ def edge_of(name: str, data_type: pa.DataType, ordered: bool) -> Accumulator:
     Args:
         ordered: rows carry `order` (and perhaps `sub`).
     """
-    return _EDGES[name, lane(data_type), ordered]
+    kind = decoded_type(data_type)
+    return _EDGES[name, lane(kind), ordered] if is_word(kind) else _KEPT_EDGES[name, ordered]

@@ -1,4 +1,8 @@
-"""The smallest or largest value. Floats start at NaN, which every number replaces: as Polars does."""
+"""The smallest or largest value. Floats start at NaN, which every number replaces: as Polars does.
+
+Values that are no words are compared by their ranks within a batch, and kept beside the records:
+words best (the rank and row of the batch's best value) and place.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ import pyarrow as pa
 
 from streamlib.aggregates.accumulators.base import Accumulator, Style, Word
 from streamlib.kernels._jit import inline
-from streamlib.kernels.columns import lane
+from streamlib.kernels.columns import decoded_type, is_word, lane
 from streamlib.kernels.memory import F64, I64, load_f64, load_i64, load_u64, store_f64, store_i64, store_u64
 
 _NAN_BITS = struct.unpack("<q", struct.pack("<d", float("nan")))[0]
@@ -111,6 +115,15 @@ _EXTREMES = {
 }
 
 
+def _make_kept(name: str, initial: int, add: Callable[..., None]) -> Accumulator:
+    words = (Word("best", "int64", initial, saved=False), Word("place", "int64", -1, saved=False))
+    return Accumulator(f"{name}_any", words, "int64", Style.RANK, add, add)
+
+
+_KEPT_EXTREMES = {"min": _make_kept("min", 2**63 - 1, min_int), "max": _make_kept("max", -1, max_int)}
+
+
 def extreme_of(name: str, data_type: pa.DataType) -> Accumulator:
     """The accumulator of ``min`` or ``max`` for values of a type."""
-    return _EXTREMES[name, lane(data_type)]
+    kind = decoded_type(data_type)
+    return _EXTREMES[name, lane(kind)] if is_word(kind) else _KEPT_EXTREMES[name]
