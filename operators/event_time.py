@@ -29,7 +29,7 @@ from streamlib.elements import (
 )
 from streamlib.errors import BuildError, DataError
 from streamlib.eventtime import EventClock, IdlePolicy, SplitTime
-from streamlib.eventtime.splits import PerValues
+from streamlib.eventtime.splits import PerValues, SplitState
 from streamlib.graph import BuildContext, Node
 from streamlib.kernels.marks import advance, advance_splits
 
@@ -62,6 +62,14 @@ class EventTimeNode(Node):
     max_jump: int | None = None
 
     def derive_schema(self) -> pa.Schema:
+        for name in (self.column, *self.per):
+            if not isinstance(name, str):
+                raise BuildError(
+                    "event_time needs the name of a column",
+                    expected="a string",
+                    got=f"{type(name).__name__}",
+                    hint="compute the column before: .with_columns(ts=...).event_time(\"ts\", ...)",
+                )
         self.require_columns([self.column, *self.per])
         return self.inputs[0].schema
 
@@ -78,6 +86,8 @@ class EventTimeNode(Node):
             )
         if self.max_delay is not None and self.max_delay < 0:
             raise BuildError("max_delay must not be negative", got=format_duration(self.max_delay))
+        if self.idle_after <= 0:
+            raise BuildError("idle_after must be longer than zero", got=format_duration(self.idle_after))
         if self.max_jump is not None and self.max_jump <= 0:
             raise BuildError("max_jump must be longer than zero", got=format_duration(self.max_jump))
         if self.max_jump is not None and self.per:
@@ -133,7 +143,11 @@ class EventTimeOperator(Operator):
                 got="null",
                 hint=f'drop such rows with .filter(col("{self.node.column}").is_not_null()) before event_time',
             )
-        self.held.append((batch, times_ns(column, self.node.column)))
+        try:
+            self.held.append((batch, times_ns(column, self.node.column)))
+        except DataError as error:
+            error.row = _first_unfit(column, self.node.column)
+            raise
         return ()
 
     def on_block_end(self, end: BlockEnd) -> Iterator[Output]:
@@ -162,6 +176,8 @@ class EventTimeOperator(Operator):
             delay = MAX_TIME if node.max_delay is None else node.max_delay
             sure = times if split.suspect is None else times[:-1]
             progress = advance(sure, split.max_time, split.floor, delay)
+            if progress.behind and split.floor != MIN_TIME:
+                split.late_entry_rows += progress.behind - advance(sure, split.max_time, MIN_TIME, delay).behind
             split.max_time, marks, behind = progress.running_max, progress.marks, progress.behind
             if marks is not None and len(sure) < len(times):
                 marks = np.append(marks, times[-1:])
@@ -218,7 +234,9 @@ class EventTimeOperator(Operator):
                 if times[row] <= limit:
                     raise self.jump_error(where, time, limit, max_jump)
                 split.suspect = None
-                top = split.max_time = max(top, time)
+                top = max(top, time)
+                if row == 0:  # it was the last row of an earlier batch, and has moved nothing yet
+                    split.max_time = top
             if top == MIN_TIME:
                 top, row = int(times[row]), row + 1
                 continue
@@ -247,13 +265,27 @@ class EventTimeOperator(Operator):
         """A jump in the last row of a split stays unconfirmed."""
         assert self.clock is not None
         for split in self.clock.splits.values():
-            if self.node.max_jump is not None and split.suspect is not None:
+            ended = split.state is SplitState.ENDED
+            if ended and self.node.max_jump is not None and split.suspect is not None:
                 raise self.jump_error(*split.suspect, self.node.max_jump)
         return ()
 
     def counters(self) -> dict[str, int]:
         """Rows behind their mark, late or not."""
         return {"behind": self.behind}
+
+
+def _first_unfit(column: pa.Array, name: str) -> int:
+    """The first row whose time does not fit, found by halving."""
+    low, high = 0, len(column)
+    while high - low > 1:
+        middle = (low + high) // 2
+        try:
+            times_ns(column.slice(low, middle - low), name)
+            low = middle
+        except DataError:
+            high = middle
+    return low
 
 
 def _where(batch: Batch, row: int) -> str:

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from streamlib.contracts import Operator, Output
 from streamlib.elements import Batch
 from streamlib.errors import TypeMismatchError
-from streamlib.expr import Expr
+from streamlib.expr import Expr, refuse_aggregate
 from streamlib.graph import BuildContext, Node
 
 
@@ -33,6 +33,7 @@ class FilterNode(Node):
 
     def derive_schema(self) -> pa.Schema:
         schema = self.inputs[0].schema
+        refuse_aggregate(self.predicate)
         kind = self.predicate.type_in(schema)
         if not (pa.types.is_boolean(kind) or pa.types.is_null(kind)):
             raise TypeMismatchError(

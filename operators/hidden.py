@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -14,21 +15,27 @@ from streamlib.elements import Batch
 from streamlib.graph import BuildContext, Node
 from streamlib.operators.event_time import POSITION_BITS
 
-TIME = "__time"
-ORDER = "__order"
-
-
 @dataclass(frozen=True, eq=False, kw_only=True)
 class HiddenColumnsNode(Node):
-    """Adds ``__time`` (where there is one) and ``__order`` as int64 columns."""
+    """Adds the event time (where there is one) and the order as the last int64 columns."""
 
     kind: ClassVar[str] = "collect"
 
     def derive_schema(self) -> pa.Schema:
         schema = self.inputs[0].schema
-        if self.inputs[0].timed:
-            schema = schema.append(pa.field(TIME, pa.int64()))
-        return schema.append(pa.field(ORDER, pa.int64()))
+        for name in self.hidden_names:
+            schema = schema.append(pa.field(name, pa.int64()))
+        return schema
+
+    @cached_property
+    def hidden_names(self) -> list[str]:
+        """Names of the hidden columns that no other column has."""
+        names, taken = [], set(self.inputs[0].schema.names)
+        for name in ["__time", "__order"] if self.inputs[0].timed else ["__order"]:
+            while name in taken:
+                name += "_"
+            names.append(name)
+        return names
 
     @property
     def reads_order(self) -> bool:
@@ -37,6 +44,23 @@ class HiddenColumnsNode(Node):
 
     def build(self, context: BuildContext) -> Operator:
         return HiddenColumnsOperator(self)
+
+    def sorted(self, table: pa.Table, results: bool) -> pa.Table:
+        """What was collected, sorted by event time, key and position, without the hidden columns.
+
+        Args:
+            table: of this node's schema.
+            results: whether rows come from a stateful step: they have no position, all columns decide.
+        """
+        source = self.inputs[0]
+        *time, order = self.hidden_names
+        by = [*time, *(k for k in source.keys if _sortable(table.schema.field(k).type)), order]
+        if not time:
+            by = [order]
+        if results:
+            visible = source.schema.names
+            by += [n for n in visible if n not in by and _sortable(table.schema.field(n).type)]
+        return table.sort_by([(name, "ascending") for name in by]).select(source.schema.names)
 
 
 class HiddenColumnsOperator(Operator):
@@ -59,22 +83,6 @@ class HiddenColumnsOperator(Operator):
             order = np.full(len(batch), block, dtype=np.int64)
         columns.append(pa.array(order))
         return (batch.with_rows(pa.RecordBatch.from_arrays(columns, schema=self.schema)),)
-
-
-def sort_rows(table: pa.Table, keys: Sequence[str], timed: bool, results: bool) -> pa.Table:
-    """Sorts by event time, key and position; drops the hidden columns.
-
-    Args:
-        table: with the hidden columns.
-        keys: the key columns.
-        timed: whether there is ``__time``.
-        results: whether rows come from a stateful step: they have no position, all columns decide.
-    """
-    visible = [name for name in table.schema.names if name not in (TIME, ORDER)]
-    by = [TIME, *(k for k in keys if _sortable(table.schema.field(k).type)), ORDER] if timed else [ORDER]
-    if results:
-        by += [n for n in visible if n not in by and _sortable(table.schema.field(n).type)]
-    return table.sort_by([(name, "ascending") for name in by]).select(visible)
 
 
 def _sortable(kind: pa.DataType) -> bool:

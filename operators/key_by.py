@@ -30,6 +30,13 @@ class KeyByNode(Node):
             raise BuildError(
                 "key_by was given no column", hint="without keys leave key_by out: the window spans all rows"
             )
+        for name in self.columns:
+            if not isinstance(name, str):
+                raise BuildError(
+                    "key_by needs names of columns",
+                    got=f"{type(name).__name__}",
+                    hint="give an expression a name: key_by(k=...)",
+                )
         self.require_columns(self.columns)
         if len(set(self.columns)) < len(self.columns):
             raise BuildError("key_by was given a column twice", got=", ".join(self.columns))

@@ -7,7 +7,8 @@ must depend on that row alone. It is tried with an empty batch when the graph is
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import ClassVar
 
 import numpy as np
@@ -50,7 +51,7 @@ class MapBatchesNode(Node):
         return self._rows(result).schema
 
     def validate(self) -> None:
-        if self.inputs[0].timed and self.time is None:
+        if self.inputs[0].time is not None and self.time is None:
             raise BuildError(
                 f"{self.described} drops the event-time column",
                 expected=f"a column {self.inputs[0].time!r} in what it returns",
@@ -105,7 +106,8 @@ class MapBatchesNode(Node):
 class MapBatchesOperator(Operator):
     """Keeps the hidden columns right although the function does not see them.
 
-    Rows behind their mark are called apart, so that each result has the mark of its row. Where the
+    Rows behind their mark are called apart, so that each result has the mark of its row; where the
+    event time is no column, so are rows of different times. Where the
     number of rows changes, all results of a batch take the order of its first row: order only has to
     be right between splits and blocks, within them arrival is.
     """
@@ -116,7 +118,7 @@ class MapBatchesOperator(Operator):
 
     def on_batch(self, batch: Batch, side: int = 0) -> Iterator[Output]:
         """Yields the function's results, cut to the largest batch."""
-        for piece in _pieces(batch):
+        for piece in _pieces(batch, self.node.time is not None):
             rows = self.node.call(piece.rows)
             result = self._hidden(piece, rows)
             for offset in range(0, len(result), self.batch_rows):
@@ -127,8 +129,12 @@ class MapBatchesOperator(Operator):
         origin = None if piece.origin is None else piece.origin.thinned(len(piece))
         if piece.time is None:
             return Batch(rows, origin=origin)
+        mark = None if piece.mark is None else np.full(count, piece.mark[0], dtype=np.int64)
+        orders = piece.slice(0, 1).orders()
+        order = None if orders is None else np.full(count, orders[0], dtype=np.int64)
         name = self.node.time
-        assert name is not None, "validated when the graph was built"
+        if name is None:
+            return Batch(rows, np.full(count, piece.time[0], dtype=np.int64), mark, order, origin)
         column = rows.column(name)
         if column.null_count:
             raise UserFunctionError(
@@ -141,25 +147,26 @@ class MapBatchesOperator(Operator):
                 expected="the times of the rows it was given",
                 hint="compute times before event_time, or put the new time into another column",
             )
-        mark = None if piece.mark is None else np.full(count, piece.mark[0], dtype=np.int64)
-        orders = piece.slice(0, 1).orders()
-        order = None if orders is None else np.full(count, orders[0], dtype=np.int64)
         return Batch(rows, time, mark, order, origin)
 
 
-def _pieces(batch: Batch) -> Iterator[Batch]:
-    """The batch, cut so that a row behind its mark stands alone; pieces of other rows need no mark."""
-    if batch.mark is None or batch.time is None:
+def _pieces(batch: Batch, time_is_column: bool) -> Iterator[Batch]:
+    """The batch, cut so that what its rows do not show is one for each piece.
+
+    A row behind its mark stands alone, and other pieces need no mark. Where the time is no column,
+    the rows of a piece have one time.
+    """
+    if batch.time is None:
         yield batch
         return
-    begin = 0
-    for row in [*np.flatnonzero(batch.time < batch.mark).tolist(), len(batch)]:
-        if row > begin:
-            piece = batch.slice(begin, row - begin)
-            yield Batch(piece.rows, piece.time, None, piece.order, piece.origin)
-        if row < len(batch):
-            yield batch.slice(row, 1)
-        begin = row + 1
+    behind = batch.time < batch.mark if batch.mark is not None else np.zeros(len(batch), dtype=np.bool_)
+    cuts = behind[1:] | behind[:-1]
+    if not time_is_column:
+        cuts |= batch.time[1:] != batch.time[:-1]
+    ends = [*(np.flatnonzero(cuts) + 1).tolist(), len(batch)]
+    for begin, end in pairwise([0, *ends]):
+        piece = batch.slice(begin, end - begin)
+        yield piece if behind[begin] else replace(piece, mark=None)
 
 
 def _empty(schema: pa.Schema) -> pa.RecordBatch:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from streamlib.contracts import Operator, Output
 from streamlib.elements import Batch
 from streamlib.errors import BuildError
-from streamlib.expr import Expr
+from streamlib.expr import Expr, refuse_aggregate
 from streamlib.graph import BuildContext, Node
 
 
@@ -36,6 +36,8 @@ class SelectNode(Node):
         schema = self.inputs[0].schema
         if not self.exprs:
             raise BuildError(f"{self.label} was given no column")
+        for expr in self.exprs.values():
+            refuse_aggregate(expr)
         types = {name: expr.type_in(schema) for name, expr in self.exprs.items()}
         if not self.keep:
             return pa.schema(list(types.items()))

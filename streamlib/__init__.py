@@ -26,7 +26,18 @@ if TYPE_CHECKING:
         TypeMismatchError,
         UserFunctionError,
     )
-    from streamlib.expr import Expr, call, coalesce, col, count, from_epoch, lit
+    from streamlib.expr import (
+        Expr,
+        call,
+        coalesce,
+        col,
+        concat_str,
+        count,
+        from_epoch,
+        lit,
+        struct,
+        when,
+    )
     from streamlib.job import explain, run
     from streamlib.observe.report import Report
     from streamlib.operators.windows.tumbling import tumbling
@@ -45,7 +56,18 @@ _HOME = {
         "TypeMismatchError",
         "UserFunctionError",
     ),
-    "streamlib.expr": ("Expr", "call", "coalesce", "col", "count", "from_epoch", "lit"),
+    "streamlib.expr": (
+        "Expr",
+        "call",
+        "coalesce",
+        "col",
+        "concat_str",
+        "count",
+        "from_epoch",
+        "lit",
+        "struct",
+        "when",
+    ),
     "streamlib.job": ("explain", "run"),
     "streamlib.observe.report": ("Report",),
     "streamlib.operators.windows.tumbling": ("tumbling",),
@@ -81,6 +103,7 @@ __all__ = [
     "call",
     "coalesce",
     "col",
+    "concat_str",
     "count",
     "csv",
     "explain",
@@ -92,7 +115,9 @@ __all__ = [
     "read_arrow",
     "read_files",
     "run",
+    "struct",
     "tumbling",
+    "when",
 ]
 
 

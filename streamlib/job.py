@@ -21,7 +21,8 @@ from streamlib.runtime.threads import run_threads
 
 WORKERS_MAX = 256
 
-_waiting: weakref.WeakSet[SinkNode] = weakref.WeakSet()
+_waiting: weakref.WeakKeyDictionary[SinkNode, weakref.finalize[[str], SinkNode]] = weakref.WeakKeyDictionary()
+_forgotten: list[str] = []
 
 
 def run(
@@ -67,7 +68,7 @@ def run(
             )
     _check(workers, batch_rows, progress)
     for sink in sinks:
-        _waiting.discard(sink)
+        _taken(sink)
     execution = Execution(sinks, workers, RunOptions(batch_rows=batch_rows))
     shown = progress is True or (progress == "auto" and sys.stderr.isatty())
     return _execute(execution, shown)
@@ -76,7 +77,7 @@ def run(
 def collect(node: Node, workers: int = 1, batch_rows: int = 65_536) -> pa.Table:
     """The rows of a node as a table, sorted by event time, key and position; see `Stream.collect`."""
     from streamlib.connectors.memory import CollectSink
-    from streamlib.operators.hidden import HiddenColumnsNode, sort_rows
+    from streamlib.operators.hidden import HiddenColumnsNode
 
     _check(workers, batch_rows, False)
     sink = CollectSink()
@@ -86,7 +87,7 @@ def collect(node: Node, workers: int = 1, batch_rows: int = 65_536) -> pa.Table:
     )
     _execute(execution, shown=False)
     results = node.timed and any(n.state_bound() != "none" for n in topological([node]))
-    return sort_rows(sink.table(), node.keys, node.timed, results)
+    return hidden.sorted(sink.table(), results)
 
 
 def explain(*sinks: SinkNode) -> str:
@@ -100,21 +101,32 @@ def explain(*sinks: SinkNode) -> str:
     output: deterministic
     """
     for sink in sinks:
-        _waiting.discard(sink)
+        _taken(sink)
     return explain_nodes(sinks)
 
 
 def remember(sink: SinkNode) -> None:
-    """Keeps an eye on a sink, so that one that is never run is named at exit."""
-    _waiting.add(sink)
+    """Keeps an eye on a sink, without keeping it alive: one that is never run is named at exit."""
+    told = f"streamlib: {sink.describe()} ({sink.at}) was never run: pass it to sl.run(...)"
+    _waiting[sink] = weakref.finalize(sink, _say, told)
+
+
+def _say(told: str) -> None:
+    _forgotten.append(told)
+
+
+def _taken(sink: SinkNode) -> None:
+    finalizer = _waiting.pop(sink, None)
+    if finalizer is not None:
+        finalizer.detach()
 
 
 @atexit.register
 def _name_forgotten() -> None:
-    for sink in sorted(_waiting, key=lambda s: str(s.at)):
-        print(
-            f"streamlib: {sink.describe()} ({sink.at}) was never run: pass it to sl.run(...)", file=sys.stderr
-        )
+    for finalizer in list(_waiting.values()):
+        finalizer()
+    for told in sorted(_forgotten):
+        print(told, file=sys.stderr)
 
 
 def _check(workers: object, batch_rows: object, progress: object) -> None:

@@ -126,6 +126,11 @@ class FileSink(Sink):
             raise
         self._drop_staging(staging)
 
+    def abort(self) -> None:
+        if self._staging is not None:
+            self._staging.remove()
+            self._staging = None
+
     def describe(self) -> str:
         return f"files {self.path} ({self._format.name})"
 

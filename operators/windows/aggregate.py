@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from streamlib.aggregates import AccumulatorPlan
 from streamlib.contracts import Operator, Output, State, Tagged, Window
-from streamlib.elements import Batch, add_time, format_duration
+from streamlib.elements import MAX_TIME, Batch, add_time, format_duration
 from streamlib.errors import BuildError
 from streamlib.expr import Expr, Program, col
 from streamlib.graph import BuildContext, Node
@@ -62,6 +62,12 @@ class WindowAggregateNode(Node):
             )
         if not self.aggregates:
             raise BuildError("agg() was given no aggregate", expected="such as n=sl.count()")
+        taken = [key for key in source.keys if key in ("window_start", "window_end")]
+        if taken:
+            raise BuildError(
+                f"the name {taken[0]!r} is taken",
+                hint=f"rename the key before the window: .key_by(w=col({taken[0]!r}))",
+            )
         for name, expr in self.aggregates.items():
             if name in source.keys or name in ("window_start", "window_end"):
                 raise BuildError(
@@ -301,7 +307,7 @@ class WindowOperator(PaneOperator):
         closing = np.where(
             ends > np.iinfo(np.int64).max - self.lateness, np.iinfo(np.int64).max, ends + self.lateness
         )
-        late = batch.mark >= closing
+        late = (batch.mark >= closing) & (closing < MAX_TIME)
         count = int(late.sum())
         if count == 0:
             return batch, None
@@ -324,14 +330,21 @@ class WindowOperator(PaneOperator):
         return kept, Tagged("late", Batch(rows, refused.time, refused.mark, refused.order, refused.origin))
 
     def emit(self, starts: list[int]) -> Iterator[Output]:
-        """Final results, or partial ones for the merge."""
+        """Final results, or partial ones for the merge: those of small windows go together."""
         if not self.combine:
             yield from super().emit(starts)
             return
+        limit = self.results.batch_rows
+        gathered: list[pa.RecordBatch] = []
+        rows = 0
         for start in starts:
-            partial = self.store.partials(start)
-            for offset in range(0, partial.num_rows, self.results.batch_rows):
-                yield Batch(partial.slice(offset, self.results.batch_rows))
+            gathered.append(self.store.partials(start))
+            rows += gathered[-1].num_rows
+            if rows >= limit or start == starts[-1]:
+                together = gathered[0] if len(gathered) == 1 else pa.concat_batches(gathered)
+                for offset in range(0, rows, limit):
+                    yield Batch(together.slice(offset, limit))
+                gathered, rows = [], 0
 
     def on_barrier(self) -> Iterator[Output]:
         """Partial results go out before a barrier: a combiner has no state of its own."""

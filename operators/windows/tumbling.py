@@ -33,7 +33,8 @@ class TumblingWindow(Window):
 
     def ends(self, starts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Window ends; a window that would end after the latest time ends at that time."""
-        return np.where(starts <= MAX_TIME - self.size, starts + self.size, MAX_TIME)
+        size = self.size - (starts % self.size - self.offset) % self.size  # the first of all is cut at its start
+        return np.where(starts <= MAX_TIME - size, starts + size, MAX_TIME)
 
     def start_of(self, time: int) -> int:
         """The start of the window that holds `time`: no window that ends by `time` ends after it."""
@@ -41,7 +42,7 @@ class TumblingWindow(Window):
 
     def end(self, start: int) -> int:
         """The end of one window, ns."""
-        return min(MAX_TIME, start + self.size)
+        return min(MAX_TIME, start + self.size - (start - self.offset) % self.size)
 
     def granularity(self) -> int:
         """The greatest duration that divides both size and offset."""

@@ -72,6 +72,9 @@ class Sink(ABC):
     def commit(self, staged: Sequence[Any]) -> None:
         """Makes visible what the writers staged: `staged` has one `finish()` value per writer, by worker."""
 
+    def abort(self) -> None:
+        """After an error, when all writers have been aborted: removes what `prepare` made. Must not raise."""
+
     def describe(self) -> str:
         """A few words for `explain()` and messages."""
         return type(self).__name__

@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from types import FrameType
 
-_ENGINE_PACKAGES = ("streamlib",)
+_NOT_THE_USER = frozenset({"streamlib", *sys.stdlib_module_names}) - {"__main__"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +26,14 @@ class Location:
 
 
 def user_location() -> Location | None:
-    """The nearest caller that is not part of the engine; None when there is none.
+    """The nearest caller that is part of neither the engine nor Python; None when there is none.
 
     The file is given relative to the working folder when it lies below it.
     """
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         package = frame.f_globals.get("__name__", "").partition(".")[0]
-        if package not in _ENGINE_PACKAGES:
+        if package not in _NOT_THE_USER:
             return Location(_short(frame.f_code.co_filename), frame.f_lineno)
         frame = frame.f_back
     return None

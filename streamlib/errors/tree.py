@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from streamlib.errors.location import Location
+from streamlib.errors.location import Location, user_location
 from streamlib.errors.names import nearest_names
 
 
@@ -49,7 +49,7 @@ class StreamlibError(Exception):
     def in_step(self, step: str, at: Location | None) -> StreamlibError:
         """Names the step, unless an inner step was named already: the origin is never overwritten."""
         if self.step is None:
-            self.step, self.at = step, at
+            self.step, self.at = step, at or self.at
         return self
 
     def __str__(self) -> str:
@@ -72,7 +72,21 @@ class StreamlibError(Exception):
 
 
 class BuildError(StreamlibError):
-    """The graph cannot work. Raised while the script builds it, before any row is read."""
+    """The graph cannot work. Raised while the script builds it, before any row is read, at its line."""
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        step: str | None = None,
+        at: Location | None = None,
+        where: str | None = None,
+        expected: str | None = None,
+        got: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        at = at or user_location()
+        super().__init__(problem, step=step, at=at, where=where, expected=expected, got=got, hint=hint)
 
 
 class ColumnNotFoundError(BuildError):

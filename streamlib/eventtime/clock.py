@@ -76,8 +76,8 @@ class EventClock:
     def add(self, split: int, name: str, first_time: int | None = None) -> SplitTime:
         """Makes a split known; from now on it counts.
 
-        One that appears while the run is on must not pull the watermark back: it begins idle, and
-        enters by `wake` when it has rows. One that a checkpoint knows goes on where it stood.
+        One that appears while the run is on must not pull back the watermark, or those of others that went
+        on while this clock was idle: it begins idle, and enters by `wake` when it has rows. One that a checkpoint knows goes on where it stood.
         """
         with self.lock:
             resumed = self._resumed.get(name)
@@ -86,7 +86,7 @@ class EventClock:
                 known.first_time = first_time
             else:
                 known = SplitTime(name, first_time=first_time, floor=self._floor)
-                if self._handed_out > MIN_TIME:
+                if self._handed_out > MIN_TIME or (self.splits and not self._ranked):
                     known.state = SplitState.IDLE
             self.splits[split] = known
             self._place(split)

@@ -12,7 +12,7 @@ from enum import Enum
 import numpy as np
 import numpy.typing as npt
 
-from streamlib.elements import MIN_TIME, add_time
+from streamlib.elements import MAX_TIME, MIN_TIME, add_time
 
 
 class SplitState(Enum):
@@ -90,7 +90,7 @@ class SplitTime:
             low = add_time(int(self.per.max_time.min()), -max_delay)
         else:
             low = add_time(self.max_time, -max_delay)
-        return max(low, self.floor, self.passed)
+        return max(min(low, MAX_TIME - 1), self.floor, self.passed)
 
     def raise_floor(self, mark: int) -> None:
         """From now on no mark of the split lies below `mark`, ns."""

@@ -6,8 +6,19 @@ A step plans its expressions once (`Program`) and evaluates them together; a sin
 """
 
 from streamlib.expr.expression import AggExpr, Expr, to_expr
-from streamlib.expr.functions import call, coalesce, col, count, from_epoch, lit, named_exprs
-from streamlib.expr.program import Program
+from streamlib.expr.functions import (
+    call,
+    coalesce,
+    col,
+    concat_str,
+    count,
+    from_epoch,
+    lit,
+    named_exprs,
+    struct,
+    when,
+)
+from streamlib.expr.program import Program, refuse_aggregate
 from streamlib.expr.type_names import parse_type
 
 __all__ = [
@@ -17,10 +28,14 @@ __all__ = [
     "call",
     "coalesce",
     "col",
+    "concat_str",
     "count",
     "from_epoch",
     "lit",
     "named_exprs",
     "parse_type",
+    "refuse_aggregate",
+    "struct",
     "to_expr",
+    "when",
 ]

@@ -12,14 +12,19 @@ from typing import Literal as OneOf
 
 import pyarrow as pa
 
-from streamlib.aggregates import Aggregate, Count, First, Last, Max, Mean, Min, Sum
+from streamlib.aggregates import Aggregate
 from streamlib.errors import BuildError
+from streamlib.expr.accessors import Accessors
+from streamlib.expr.aggregating import Aggregating
 from streamlib.expr.calls import check_call
+from streamlib.expr.conditions import IsIn, constants
 from streamlib.expr.nodes import (
     Aggregated,
     Alias,
     Column,
+    Filtered,
     Literal,
+    Masked,
     Node,
     as_scalar,
     post_order,
@@ -34,7 +39,7 @@ from streamlib.expr.type_names import parse_type
 _CLOSED = ("both", "left", "right", "none")
 
 
-class Expr(Operators):
+class Expr(Accessors, Aggregating, Operators):
     """A column expression, made by `col`, `lit` and the like, and by operators on expressions.
 
     Operators build expressions and compute nothing; so `==` has no truth value, and `&`, `|`, `~`
@@ -124,9 +129,9 @@ class Expr(Operators):
             node = pending.pop()
             if isinstance(node, (Alias, Column)):
                 return node.name
-            if isinstance(node, Aggregated) and node.input is None:
+            if isinstance(node, Aggregated) and node.counts_rows:
                 return node.aggregate.name
-            pending.extend(reversed(node.children))
+            pending.extend(reversed(node.naming))
         raise BuildError(f"{self} has no name", hint='say one: name=expression, or .alias("name")')
 
     def replace(self, pairs: Iterable[tuple[Expr, Expr]]) -> Expr:
@@ -304,6 +309,19 @@ class Expr(Operators):
             raise BuildError("closed= is unknown", expected=" or ".join(map(repr, _CLOSED)), got=repr(closed))
         return Expr(Between(self._node, to_expr(low)._node, to_expr(high)._node, closed))
 
+    def is_in(self, values: Iterable[object]) -> Expr:
+        """Whether the value is one of `values`; null where it is null. NaN equals NaN here.
+
+        Args:
+            values: a list, tuple, set or Arrow array of constants; a null in it matches nothing.
+
+        >>> import pyarrow as pa
+        >>> from streamlib import col
+        >>> col("s").is_in(["BTC", "ETH"]).evaluate(pa.record_batch({"s": ["ETH", "XRP", None]})).to_pylist()
+        [True, False, None]
+        """
+        return Expr(IsIn(self._node, constants(values)))
+
     def call(self, function: str, *others: object, **options: object) -> Expr:
         """A pyarrow.compute function by name, with this as its first argument; see `streamlib.call`.
 
@@ -315,35 +333,8 @@ class Expr(Operators):
         """
         return call_node(function, (self, *others), options, as_method=True)
 
-    # Aggregates
-
-    def sum(self) -> AggExpr:
-        """The sum over a window or key; for use in `.agg(...)`."""
-        return AggExpr(Sum(), self)
-
-    def mean(self) -> AggExpr:
-        """The mean over a window or key; for use in `.agg(...)`."""
-        return AggExpr(Mean(), self)
-
-    def min(self) -> AggExpr:
-        """The least value of a window or key; for use in `.agg(...)`."""
-        return AggExpr(Min(), self)
-
-    def max(self) -> AggExpr:
-        """The greatest value of a window or key; for use in `.agg(...)`."""
-        return AggExpr(Max(), self)
-
-    def first(self) -> AggExpr:
-        """The first value by event time of a window or key; for use in `.agg(...)`."""
-        return AggExpr(First(), self)
-
-    def last(self) -> AggExpr:
-        """The last value by event time of a window or key; for use in `.agg(...)`."""
-        return AggExpr(Last(), self)
-
-    def count(self) -> AggExpr:
-        """How many values are not null in a window or key; `streamlib.count()` counts rows."""
-        return AggExpr(Count(), self)
+    def _aggregate(self, aggregate: Aggregate) -> AggExpr:
+        return AggExpr(aggregate, self)
 
 
 class AggExpr(Expr):
@@ -369,12 +360,38 @@ class AggExpr(Expr):
     def input(self) -> Expr | None:
         """Over which values; None for rows."""
         assert isinstance(self._node, Aggregated)
-        return None if self._node.input is None else Expr(self._node.input)
+        node = self._node.input
+        if isinstance(node, Filtered):
+            node = Masked(node.input, node.predicate)
+        return None if node is None else Expr(node)
+
+    def filter(self, predicate: object) -> AggExpr:
+        """Only of `count()`: how many rows `predicate` is true for. Filter other aggregates' input.
+
+        >>> from streamlib import col, count
+        >>> count().filter(col("price") > 0)
+        count().filter(col("price") > 0)
+        """
+        node = self._node
+        assert isinstance(node, Aggregated)
+        if node.input is not None:
+            raise BuildError(
+                f"{self} is one value already and cannot be filtered",
+                expected="filter(...) before the aggregate",
+                got=f"{self}.filter({predicate})",
+                hint=f"such as {Expr(node.input)}.filter({predicate}).{node.aggregate.name}()",
+            )
+        return AggExpr(node.aggregate, to_expr(True).filter(predicate))
 
     @classmethod
     def _of(cls, node: Node) -> Any:
         assert isinstance(node, Aggregated)
         return cls(node.aggregate, None if node.input is None else Expr(node.input))
+
+
+def column_or_value(value: object) -> Expr:
+    """An expression as it is, a text as the name of a column, anything else as a constant."""
+    return Expr(Column(value)) if isinstance(value, str) else to_expr(value)
 
 
 def to_expr(value: object) -> Expr:

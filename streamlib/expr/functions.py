@@ -7,7 +7,10 @@ from typing import Literal as OneOf
 
 from streamlib.aggregates import Count
 from streamlib.errors import BuildError
-from streamlib.expr.expression import AggExpr, Expr, call_node, to_expr
+from streamlib.expr.branching import WhenThen
+from streamlib.expr.conditions import ConcatText, MakeStruct
+from streamlib.expr.expression import AggExpr, Expr, call_node, column_or_value, to_expr
+from streamlib.expr.named import check_text
 from streamlib.expr.nodes import Column
 from streamlib.expr.operations import Coalesce, FromEpoch
 
@@ -59,7 +62,57 @@ def coalesce(*exprs: Expr | object) -> Expr:
     """
     if not exprs:
         raise BuildError("coalesce() needs at least one expression")
-    return Expr(Coalesce(tuple(_column_or_value(e).node for e in exprs)))
+    return Expr(Coalesce(tuple(column_or_value(e).node for e in exprs)))
+
+
+def when(*conditions: Expr | str) -> WhenThen:
+    """Begins a choice: the value behind the first condition that is true, null where none is.
+
+    Several conditions in one `when` must all be true. A text in `then` or `otherwise` names a column,
+    as in Polars; a constant text is `lit("...")`. Aggregates may stand in all places.
+
+    >>> import pyarrow as pa
+    >>> from streamlib import col, lit, when
+    >>> size = when(col("n") > 99).then(lit("large")).when(col("n") > 9).then(lit("middle")).otherwise(lit("small"))
+    >>> size.evaluate(pa.record_batch({"n": [5, 50, 500, None]})).to_pylist()
+    ['small', 'middle', 'large', 'small']
+    """
+    return WhenThen((), conditions)
+
+
+def struct(*exprs: Expr | str, **named: object) -> Expr:
+    """A struct whose fields are the given columns. A text names a column.
+
+    >>> import pyarrow as pa
+    >>> from streamlib import col, struct
+    >>> both = struct("a", twice=col("a") * 2)
+    >>> both.evaluate(pa.record_batch({"a": [1, None]})).to_pylist()
+    [{'a': 1, 'twice': 2}, {'a': None, 'twice': None}]
+    """
+    fields = named_exprs(exprs, named)
+    if not fields:
+        raise BuildError("struct() needs at least one field")
+    return Expr(MakeStruct(tuple(e.node for e in fields.values()), tuple(fields), len(exprs)))
+
+
+def concat_str(*exprs: Expr | str, separator: str = "", ignore_nulls: bool = False) -> Expr:
+    """Texts joined; numbers and times are written as texts. A text names a column.
+
+    Args:
+        exprs: what is joined.
+        separator: what stands between them.
+        ignore_nulls: leave nulls out; otherwise one null makes the result null.
+
+    >>> import pyarrow as pa
+    >>> from streamlib import concat_str
+    >>> rows = pa.record_batch({"base": ["BTC", "ETH"], "quote": ["EUR", None]})
+    >>> concat_str("base", "quote", separator="-").evaluate(rows).to_pylist()
+    ['BTC-EUR', None]
+    """
+    if not exprs:
+        raise BuildError("concat_str() needs at least one expression")
+    nodes = tuple(column_or_value(e).node for e in exprs)
+    return Expr(ConcatText(nodes, check_text(separator, "separator="), ignore_nulls))
 
 
 def from_epoch(column: Expr | str, unit: OneOf["s", "ms", "us", "ns"]) -> Expr:
@@ -74,7 +127,7 @@ def from_epoch(column: Expr | str, unit: OneOf["s", "ms", "us", "ns"]) -> Expr:
         raise BuildError(
             "the unit of from_epoch is unknown", expected=" or ".join(map(repr, _UNITS)), got=repr(unit)
         )
-    return Expr(FromEpoch(_column_or_value(column).node, unit))
+    return Expr(FromEpoch(column_or_value(column).node, unit))
 
 
 def call(function: str, *inputs: object, **options: object) -> Expr:
@@ -119,10 +172,10 @@ def named_exprs(args: Sequence[Expr | str], kwargs: Mapping[str, object]) -> dic
                 got=repr(given),
                 hint="give a constant a name: name=value",
             )
-        expr = _column_or_value(given)
+        expr = column_or_value(given)
         _add(named, expr.output_name(), expr)
     for name, value in kwargs.items():
-        _add(named, name, _column_or_value(value))
+        _add(named, name, column_or_value(value))
     return named
 
 
@@ -134,7 +187,3 @@ def _add(named: dict[str, Expr], name: str, expr: Expr) -> None:
             hint='give one another name: name=expression, or .alias("name")',
         )
     named[name] = expr
-
-
-def _column_or_value(value: object) -> Expr:
-    return col(value) if isinstance(value, str) else to_expr(value)

@@ -148,7 +148,7 @@ def compare(builder: Builder, operator: str, left: Operand, right: Operand) -> O
     left, right = meet(builder, left, right)
     if is_time(left.type) and is_time(right.type):
         left, right = same_zone(builder, left, right)
-    kinds = {_kind(left.type), _kind(right.type)} - {"null"}
+    kinds = {kind_of(left.type), kind_of(right.type)} - {"null"}
     if len(kinds) > 1:
         raise UnsupportedError(_comparison_hint(kinds))
     if _signed_and_uint64(left.type, right.type):
@@ -176,6 +176,15 @@ def invert(builder: Builder, value: Operand) -> Operand:
 
 def first_valid(builder: Builder, inputs: list[Operand]) -> Operand:
     """The first of the inputs that is not null, in the type that all of them meet in."""
+    return builder.kernel("coalesce", *alike(builder, inputs))
+
+
+def alike(builder: Builder, inputs: list[Operand]) -> list[Operand]:
+    """The inputs in the type that all of them meet in.
+
+    Raises:
+        UnsupportedError: they are of different kinds.
+    """
     typed = [i for i in inputs if not i.free] or inputs
     result = typed[0]
     for other in typed[1:]:
@@ -183,10 +192,10 @@ def first_valid(builder: Builder, inputs: list[Operand]) -> Operand:
     met = [adapt(builder, i, result.type) if i.free else i for i in inputs]
     for other in met:
         result, _ = meet(builder, result, other)
-    kinds = {_kind(i.type) for i in met} - {"null"}
+    kinds = {kind_of(i.type) for i in met} - {"null"}
     if len(kinds) > 1:
         raise UnsupportedError("all of them must be of one kind; cast one of them")
-    return builder.kernel("coalesce", *(meet(builder, i, result)[0] for i in met))
+    return [meet(builder, i, result)[0] for i in met]
 
 
 def _time_arithmetic(builder: Builder, operator: str, left: Operand, right: Operand) -> Operand:
@@ -258,7 +267,8 @@ def _temporal(operand: Operand) -> bool:
     return is_time(operand.type) or bool(pt.is_duration(operand.type))
 
 
-def _kind(data_type: pa.DataType) -> str:
+def kind_of(data_type: pa.DataType) -> str:
+    """What a type is compared with: number, text, time, binary, null, bool, or the type's own name."""
     if is_number(data_type):
         return "number"
     if is_text(data_type):
@@ -266,7 +276,7 @@ def _kind(data_type: pa.DataType) -> str:
     if is_time(data_type):
         return "time"
     if pt.is_dictionary(data_type):
-        return _kind(data_type.value_type)
+        return kind_of(data_type.value_type)
     if pt.is_binary(data_type) or pt.is_large_binary(data_type) or pt.is_fixed_size_binary(data_type):
         return "binary"
     return str(data_type) if pt.is_null(data_type) or pt.is_boolean(data_type) else type(data_type).__name__

@@ -111,8 +111,9 @@ class Builder:
                 try:
                     self.operands[node] = node.plan(self, inputs)
                 except ColumnNotFoundError as error:
-                    if error.hint is None and any(o.takes_names and node in o.children for o in order):
-                        error.hint = f"a constant text is written lit({text_of(node)[4:]}"
+                    if any(o.takes_names and node in o.children for o in order):
+                        as_text = f"a constant text is written lit({text_of(node)[4:]}"
+                        error.hint = f"{error.hint} {as_text}" if error.hint else as_text
                     raise
                 except UnsupportedError as refusal:
                     raise _mismatch(node, inputs, str(refusal) or None) from None
@@ -149,6 +150,17 @@ class Builder:
             return Operand(value.slot, value.type, value.constant) if value.free else value
         options = pc.CastOptions.safe(to) if safe else pc.CastOptions.unsafe(to)
         return self._emit(("cast", value.slot, to, safe), pc.get_function("cast"), (value,), options)
+
+    def null_unless(self, condition: Operand, value: Operand) -> Operand:
+        """`value` where `condition` is true, null elsewhere.
+
+        Raises:
+            UnsupportedError: `condition` is none.
+        """
+        if not (pa.types.is_boolean(condition.type) or pa.types.is_null(condition.type)):
+            raise UnsupportedError("a condition is true or false, such as col(...) > 0")
+        nothing = self.constant(pa.scalar(None, value.type))
+        return self.kernel("if_else", self.cast(condition, pa.bool_()), value, nothing)
 
     def vector(self, function: Callable[..., Any], *inputs: Operand) -> Operand:
         """A call of our own function of whole columns, where pyarrow.compute has none.
@@ -272,6 +284,13 @@ class Program:
         )
         problem.row = row
         return problem
+
+
+def refuse_aggregate(expr: HasNode) -> None:
+    """Raises BuildError for an expression that holds an aggregate, where there is one value per row."""
+    found = next((node for node in post_order(expr.node) if isinstance(node, Aggregated)), None)
+    if found is not None:
+        raise aggregate_misplaced(found)
 
 
 def aggregate_misplaced(node: Node) -> BuildError:

@@ -6,7 +6,8 @@ called, never by importing this package.
 
 numba's own disk cache notices a change of the kernel's file, not of the helpers it inlines. So the
 cache lies in a folder whose name holds a hash of all sources that can be part of a kernel and of
-the versions of Python, NumPy and numba: a folder never holds stale code.
+the versions of Python, NumPy and numba: a folder never holds stale code. Each process marks the
+folder that it uses; when a new one is made, those unused for `UNUSED_DAYS_MAX` go.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ import atexit
 import hashlib
 import os
 import platform
+import re
 import shutil
+import stat
 import sys
 import tempfile
 import threading
@@ -32,7 +35,11 @@ P = ParamSpec("P")
 R = TypeVar("R")
 F = TypeVar("F", bound=Callable[..., Any])
 
+UNUSED_DAYS_MAX = 30
+"""Age from which the compiled kernels of other versions are removed."""
+
 _SOURCES = ("kernels", "aggregates", "state")
+_FOLDER = re.compile(r"kernels-[0-9a-f]{16}(\.old)?")
 _INLINE = "_kernel_inline"
 _PRIMITIVE = "_kernel_primitive"
 _lock = threading.RLock()
@@ -162,6 +169,7 @@ def generated(name: str, source: str, signature: str, module: str) -> Kernel[...
 
 def _write(path: Path, text: str) -> None:
     """Writes a file that another process may be writing too: it appears whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)  # a process of another version may have removed it
     handle, partial = tempfile.mkstemp(dir=path.parent, prefix=path.name)
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         file.write(text)
@@ -199,13 +207,40 @@ def cache_dir() -> Path:
         base = Path(home) / "streamlib"
     folder = base / f"kernels-{source_hash()}"
     try:
+        is_new = not folder.exists()
         folder.mkdir(parents=True, exist_ok=True)
+        os.utime(folder)
+        if is_new:
+            _remove_unused(base)
         with tempfile.TemporaryFile(dir=folder):
             return folder
     except OSError:
         private = tempfile.mkdtemp(prefix="streamlib-kernels-")
         atexit.register(shutil.rmtree, private, ignore_errors=True)
         return Path(private)
+
+
+def _remove_unused(base: Path) -> None:
+    """Removes kernel folders below `base` that no process has begun to use for `UNUSED_DAYS_MAX`.
+
+    A folder is renamed first, so that nobody finds half of it. A process that has run for so long with
+    it makes a new one when it compiles a further kernel, and what it has loaded stays loaded.
+    """
+    oldest = time.time() - UNUSED_DAYS_MAX * 86_400
+    try:
+        found = [path for path in base.iterdir() if _FOLDER.fullmatch(path.name)]
+    except OSError:
+        return
+    for path in found:
+        try:
+            state = path.lstat()
+            if not stat.S_ISDIR(state.st_mode) or state.st_mtime >= oldest:
+                continue
+            gone = path.with_name(path.name.removesuffix(".old") + ".old")
+            path.rename(gone)  # fails where another process is at it, or on Windows has it open
+        except OSError:
+            continue
+        shutil.rmtree(gone, ignore_errors=True)
 
 
 def _compile(function: Callable[..., Any], signature: str) -> tuple[Callable[..., Any], bool]:

@@ -68,9 +68,7 @@ def decoded(column: pa.Array) -> pa.Array:
 
 def is_word(data_type: pa.DataType) -> bool:
     """Whether a value is one machine word: numbers, booleans, dates, times and durations, but no decimals."""
-    return bool(
-        pa.types.is_primitive(data_type) and data_type.bit_width <= 64 and not pa.types.is_decimal(data_type)
-    )
+    return bool(pa.types.is_primitive(data_type) and data_type.bit_width <= 64)
 
 
 def storage_dtype(data_type: pa.DataType) -> np.dtype[Any]:
@@ -110,12 +108,13 @@ def word_column(column: pa.Array) -> WordColumn:
 
     Of columns of other types only which rows are null.
     """
-    column = decoded(column)
-    if pa.types.is_null(column.type):
-        column = column.cast(pa.int64())
-    validity, bit = validity_of(column)
     if not is_word(column.type):
-        return WordColumn(0, validity, bit, column)
+        column = decoded(column)
+        if pa.types.is_null(column.type):
+            column = column.cast(pa.int64())
+        elif not is_word(column.type):
+            return WordColumn(0, *validity_of(column), column)
+    validity, bit = validity_of(column)
     if column.type.bit_width == 64:
         data = column.buffers()[1]
         address = 0 if data is None else data.address + 8 * column.offset

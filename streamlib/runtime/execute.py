@@ -163,6 +163,7 @@ class Execution:
         for sink in self.plan.sinks:
             for writer in self._writers(sink):
                 writer.abort()
+            sink.sink.abort()
 
     def close(self) -> None:
         """Frees readers and operators."""

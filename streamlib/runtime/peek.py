@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from streamlib.contracts import SplitReader
 from streamlib.elements import Batch, Origin
+from streamlib.errors import StreamlibError
 from streamlib.graph import BuildContext, Plan
 
 PEEK_ROWS = 1_000
@@ -21,19 +22,24 @@ def first_times(plan: Plan, source: int, clocks: list[int]) -> Callable[[SplitRe
     for clock in clocks:
         between = plan.upstream(clock) & plan.downstream(source)
         path = [step for step in sorted(between) if step not in (source, clock)]
-        chains.append((plan.steps[clock].node, [plan.steps[step].build(BuildContext()) for step in path]))
+        steps = [plan.steps[step] for step in path]
+        chains.append((plan.steps[clock], [(step, step.build(BuildContext())) for step in steps]))
 
     def first_time(reader: SplitReader) -> int | None:
         rows = reader.peek()
         if rows is None or rows.num_rows == 0:
             return None
         times = []
-        for node, operators in chains:
+        for clock, operators in chains:
             batches = [Batch(rows.slice(0, PEEK_ROWS), origin=Origin(0, 0, "the first rows"))]
-            for operator in operators:
-                batches = [b for batch in batches for b in operator.on_batch(batch) if isinstance(b, Batch)]
+            for step, operator in operators:
+                try:
+                    batches = [b for batch in batches for b in operator.on_batch(batch) if isinstance(b, Batch)]
+                except StreamlibError as error:
+                    error.in_step(step.name, step.node.at)
+                    raise
             first = next((batch for batch in batches if len(batch)), None)
-            time = None if first is None else node.first_time(first)
+            time = None if first is None else clock.node.first_time(first)
             if time is None:
                 return None
             times.append(time)

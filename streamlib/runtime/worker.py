@@ -99,7 +99,11 @@ class Worker:
                 late_read=step.late_read,
                 clock=self.run.clocks.get(step.index),
             )
-            self.operators.append(step.build(context))
+            try:
+                self.operators.append(step.build(context))
+            except Exception as error:
+                self._explain(error, step.index, None)
+                raise
             for edge in step.edges:
                 if edge.keys is not None:
                     self._partitioners[step.index, edge] = Partitioner(edge.keys, self.run.plan.workers)
@@ -130,13 +134,15 @@ class Worker:
             ready = self._ready[stage]
             if stack and ready is not None and not ready():
                 closed |= self._upstream[stage]
+        if 0 not in closed and not self._stacks[0] and self._send_progress():
+            return Status.WORKED
         for stage in range(self._stages - 1, -1, -1):
-            if stage in closed:
-                continue
             if self._stacks[stage]:
-                self._drive(stage)
-                return Status.WORKED
-            if self._serve(stage):
+                ready = self._ready[stage]
+                if ready is None or ready():  # also upstream of a parked step, which may wait for the barrier in it
+                    self._drive(stage)
+                    return Status.WORKED
+            elif stage not in closed and self._serve(stage):
                 return Status.WORKED
         if closed:
             return Status.WAITING
@@ -167,16 +173,24 @@ class Worker:
             return True
         return False
 
-    def _feed(self) -> Status:
-        """Nothing is parked and all inboxes are empty: progress of the sources, then a block."""
-        if self._announce():
-            return Status.WORKED
+    def _send_progress(self) -> bool:
+        """Sends on what the clocks have come to by the work of others.
+
+        This comes before the inboxes: a worker that is busy with rows which others send it would else
+        hold back the watermark of all, and with it what they may close.
+        """
         for stamping, clock in self.run.clocks.items():
             time = clock.watermark()
             if time > self._receivers[stamping].forwarded:
                 self._receivers[stamping].forwarded = time
                 self._start(stamping, iter([Watermark(time)]))
-                return Status.WORKED
+                return True
+        return False
+
+    def _feed(self) -> Status:
+        """Nothing is parked and all inboxes are empty: reads a block."""
+        if self._announce():
+            return Status.WORKED
         try:
             claim = self.run.pool.claim(self.index)
         except ReadError as failed:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 
@@ -63,7 +63,7 @@ class CrashedError(SourceError):
     """The failure that a `CRASH` mark stands for."""
 
 
-Item = pa.RecordBatch | Pause | Idle | Crash
+Item: TypeAlias = "pa.RecordBatch | Pause | Idle | Crash"
 
 
 class ListSource(Source):
@@ -145,13 +145,17 @@ class ListReader(SplitReader):
         if isinstance(item, Crash):
             if (self.name, self.index) not in self.source.crashed:
                 self.source.crashed.add((self.name, self.index))
-                raise CrashedError(f"the CRASH mark of split {self.name!r} was read", where=f"item {self.index}")
+                raise CrashedError(
+                    f"the CRASH mark of split {self.name!r} was read", where=f"item {self.index}"
+                )
             return False
         if item.until is None:
             return bool(set(self.source.items) - self.source.ended - {self.name})
         clock = self.source.clock
         if clock is None:
-            raise BuildError("an IDLE mark with a time needs a clock", hint="t.source(..., clock=t.ManualClock())")
+            raise BuildError(
+                "an IDLE mark with a time needs a clock", hint="t.source(..., clock=t.ManualClock())"
+            )
         clock.wait_until(item.until)
         return clock() < item.until
 
@@ -209,7 +213,9 @@ def source(
     [1, 2, 3]
     """
     splits = {**{f"split {i}": items for i, items in enumerate(lists)}, **named}
-    every = [item for items in splits.values() for item in items if not isinstance(item, Pause | Idle | Crash)]
+    every = [
+        item for items in splits.values() for item in items if not isinstance(item, Pause | Idle | Crash)
+    ]
     found = rows_to_table(every, schema)
     if not found.num_columns:
         raise BuildError("a source needs rows or a schema", got="neither")

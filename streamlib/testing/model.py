@@ -14,7 +14,6 @@ from dataclasses import dataclass, field, replace
 from streamlib.testing.specs import (
     PLANS,
     Apply,
-    Late,
     Read,
     RowData,
     Spec,
@@ -189,8 +188,8 @@ def _aggregate(
         else:
             groups.setdefault((*(row.values[k] for k in spec.keys), start), []).append(row)
     results = []
-    for (*key, start), members in groups.items():
-        assert isinstance(start, int)
+    for (*key, begin), members in groups.items():
+        start = int(str(begin))
         values: RowData = dict(zip(spec.keys, key, strict=True))
         values["window_start"], values["window_end"] = start, start + spec.size
         for name, aggregate, column in PLANS[spec.plan]:

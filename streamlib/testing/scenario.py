@@ -95,10 +95,14 @@ class Scenario:
         for spec in specs:
             sources = ", ".join(str(numbers[id(s)]) for s in inputs_of(spec))
             sink = "  => sink" if any(spec is s for s in self.sinks) else ""
-            lines.append(f"  {numbers[id(spec)]:>2} {describe(spec)}{' <- ' + sources if sources else ''}{sink}")
+            lines.append(
+                f"  {numbers[id(spec)]:>2} {describe(spec)}{' <- ' + sources if sources else ''}{sink}"
+            )
         for number, splits in enumerate(self.sources):
             for split, rows in enumerate(splits):
-                shown = ", ".join(f"{r['id']}@{r['ts']} {r['k']}/{r['g']} n={r['n']} v={r['v']}" for r in rows)
+                shown = ", ".join(
+                    f"{r['id']}@{r['ts']} {r['k']}/{r['g']} n={r['n']} v={r['v']}" for r in rows
+                )
                 blind = " (no peek)" if (number, split) in self.unpeeked else ""
                 blind += " (appears later)" if (number, split) in self.appearing else ""
                 lines.append(f"  source {number} split {split}{blind}: {shown or 'no rows'}")

@@ -29,6 +29,7 @@ from streamlib.testing.manual_clock import ManualClock
 from streamlib.testing.model import run_model
 from streamlib.testing.scenario import Scenario, Settings, draw
 from streamlib.testing.specs import Apply, Late, RowData, all_specs
+from streamlib.testing.watched import rows_of
 
 UNITS_OF_WORK_MAX = 60_000
 """A run that takes more does not end."""
@@ -68,7 +69,7 @@ class Attempt:
         self.dice = random.Random(settings.seed + 1)
         self.life = self.dice.randint(1, 400) if dies else UNITS_OF_WORK_MAX
         self.units = self.jumps = 0
-        self.weights = [1]
+        self.weights = [1.0]
         options = RunOptions(settings.batch_rows, settings.channel_bytes_max, self.clock, checkpoints=True)
         self.execution = Execution(self.graph.sinks, settings.workers, options)
         self.resume = resume
@@ -91,7 +92,7 @@ class Attempt:
 
     def rows(self, barrier: int | None = None) -> list[list[RowData]]:
         """The rows of each sink, before a barrier."""
-        return [sink.rows(barrier) for sink in self.graph.sinks]
+        return [rows_of(sink.table(barrier)) for sink in self.graph.sinks]
 
     def _next(self, workers: Sequence[Worker]) -> Worker:
         """The schedule: some workers are favoured for a while. Kills, barriers and stops happen in between."""
@@ -107,7 +108,7 @@ class Attempt:
         if self.hidden and self.dice.random() < 0.03:
             self._appear(self.dice.choice(sorted(self.hidden)))
         if self.units % 10 == 1:
-            self.weights = [self.dice.choice((0.01, 0.2, 1, 1)) for _ in workers]
+            self.weights = [self.dice.choice((0.01, 0.2, 1.0, 1.0)) for _ in workers]
         self.clock.advance(self.dice.choice((0, 0, 0, 1)))
         return self.dice.choices(workers, self.weights)[0]
 
@@ -263,11 +264,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if failed == chosen.failures:
                 break
     seconds = time.perf_counter() - began
-    print(f"{played:,} seeds, {failed} failed, {seconds:.1f} s ({1000 * seconds / max(played, 1):.1f} ms each)")
+    print(
+        f"{played:,} seeds, {failed} failed, {seconds:.1f} s ({1000 * seconds / max(played, 1):.1f} ms each)"
+    )
     return min(failed, 100)
 
 
 if __name__ == "__main__":
     sys.exit(main())
-
-

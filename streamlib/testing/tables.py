@@ -39,7 +39,7 @@ def table(text: str) -> pa.Table:
     >>> ticks["symbol"].to_pylist()
     ['A', None]
     """
-    lines = [line for line in text.splitlines() if line.strip() and set(line.strip()) > set("-")]
+    lines = [line for line in text.splitlines() if line.strip()]
     if not lines:
         raise BuildError("the text has no line of names", got=repr(text))
     heads = [head.partition(":") for head in lines[0].split()]
@@ -64,7 +64,9 @@ def _column(name: str, kind: str, texts: list[str]) -> pa.Array:
     try:
         return pa.array([None if t == NULL else _value(t, data_type) for t in texts], data_type)
     except (ValueError, pa.ArrowInvalid) as error:
-        raise BuildError(f"column {name!r} is no {data_type}", got=", ".join(present), hint=str(error)) from error
+        raise BuildError(
+            f"column {name!r} is no {data_type}", got=", ".join(present), hint=str(error)
+        ) from error
 
 
 def _type_of(name: str) -> pa.DataType:
@@ -77,7 +79,9 @@ def _type_of(name: str) -> pa.DataType:
     try:
         return pa.type_for_alias(name)
     except ValueError as error:
-        raise BuildError(f"there is no type {name!r}", expected="such as int64, float64, string, timestamp[us]") from error
+        raise BuildError(
+            f"there is no type {name!r}", expected="such as int64, float64, string, timestamp[us]"
+        ) from error
 
 
 def _looks_like(texts: list[str]) -> pa.DataType:
@@ -137,8 +141,14 @@ def rows_to_table(rows: Sequence[Any], schema: pa.Schema | Mapping[str, Any] | N
     >>> rows_to_table([(1, "a")], {"n": "int64", "s": "string"}).to_pylist()
     [{'n': 1, 's': 'a'}]
     """
-    fields = None if schema is None else pa.schema(schema if isinstance(schema, pa.Schema) else _fields(schema))
-    names = fields.names if fields is not None else list(dict.fromkeys(n for r in rows if isinstance(r, Mapping) for n in r))
+    fields = (
+        None if schema is None else pa.schema(schema if isinstance(schema, pa.Schema) else _fields(schema))
+    )
+    names = (
+        fields.names
+        if fields is not None
+        else list(dict.fromkeys(n for r in rows if isinstance(r, Mapping) for n in r))
+    )
     columns: dict[str, list[Any]] = {name: [] for name in names}
     for row in rows:
         if isinstance(row, Mapping):

@@ -40,7 +40,10 @@ def _kept(name: str) -> list[Any]:
     kinds = {"symbol": str, "price": float, "open": float, "high": float, "low": float, "close": float}
     kinds |= {"mean": float, "vwap": float}
     parsed = [
-        tuple(None if text == "null" else kinds.get(name, int)(text) for name, text in zip(rows[0], row, strict=True))
+        tuple(
+            None if text == "null" else kinds.get(name, int)(text)
+            for name, text in zip(rows[0], row, strict=True)
+        )
         for row in rows[1:]
     ]
     return queries.canonical(parsed)

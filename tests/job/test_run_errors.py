@@ -71,7 +71,9 @@ def test_when_all_workers_fail_one_error_is_raised_with_its_cause(workers: int) 
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_ctrl_c_within_a_users_function_is_not_swallowed_and_leaves_nothing(workers: int, tmp_path: Path) -> None:
+def test_ctrl_c_within_a_users_function_is_not_swallowed_and_leaves_nothing(
+    workers: int, tmp_path: Path
+) -> None:
     with pytest.raises(KeyboardInterrupt):
         sl.run(timed().map_batches(interrupts).write_files(tmp_path / "out", "csv"), workers=workers)
     assert names_in(tmp_path) == []
@@ -86,7 +88,9 @@ def test_a_run_can_follow_one_that_failed(workers: int, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_when_a_later_sink_cannot_be_prepared_nothing_of_the_first_stays(workers: int, tmp_path: Path) -> None:
+def test_when_a_later_sink_cannot_be_prepared_nothing_of_the_first_stays(
+    workers: int, tmp_path: Path
+) -> None:
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "part-00000-00000.csv").write_text("n\n")
     sinks = [timed().write_files(tmp_path / name, "csv") for name in ("free", "taken")]
@@ -147,7 +151,9 @@ class FailingWriter(SinkWriter):
 
 @pytest.mark.parametrize("at", ["prepare", "open", "write", "finish", "commit"])
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_sink_that_fails_is_named_with_its_line_and_every_open_writer_is_aborted(at: str, workers: int) -> None:
+def test_a_sink_that_fails_is_named_with_its_line_and_every_open_writer_is_aborted(
+    at: str, workers: int
+) -> None:
     sink, other = FailingSink(at), FailingSink("never")
     with pytest.raises(SinkError, match="no room") as caught:
         sl.run(timed().write(other), timed().write(sink), workers=workers)

@@ -21,9 +21,13 @@ def windows(stream: sl.Stream) -> sl.Stream:
     return stream.window(sl.tumbling(f"{SIZE}s")).agg(n=sl.count())
 
 
-@pytest.mark.parametrize("kind", [pa.timestamp("s"), pa.timestamp("ms"), pa.timestamp("us"), pa.timestamp("ns")])
+@pytest.mark.parametrize(
+    "kind", [pa.timestamp("s"), pa.timestamp("ms"), pa.timestamp("us"), pa.timestamp("ns")]
+)
 @pytest.mark.parametrize("zone", [None, "UTC", "America/New_York"])
-def test_times_of_every_unit_and_zone_fall_into_the_same_windows(kind: pa.TimestampType, zone: str | None) -> None:
+def test_times_of_every_unit_and_zone_fall_into_the_same_windows(
+    kind: pa.TimestampType, zone: str | None
+) -> None:
     column = pa.array([-1, 0, 9, 10, 10], pa.timestamp("s")).cast(pa.timestamp(kind.unit, zone))
     found = windows(sl.read_arrow(pa.table({"ts": column})).event_time("ts", max_delay="1s")).collect()
     assert found["n"].to_pylist() == [1, 2, 2]
@@ -39,13 +43,17 @@ def test_a_date_is_its_midnight() -> None:
 
 def test_integers_become_times_by_from_epoch() -> None:
     table = pa.table({"t": [-1, 9_999, 10_000]})
-    stream = sl.read_arrow(table).with_columns(ts=sl.from_epoch(col("t"), "ms")).event_time("ts", max_delay="1s")
+    stream = (
+        sl.read_arrow(table).with_columns(ts=sl.from_epoch(col("t"), "ms")).event_time("ts", max_delay="1s")
+    )
     assert windows(stream).collect()["n"].to_pylist() == [1, 1, 1]
 
 
 @pytest.mark.parametrize("batch_rows", [1, 2, 100])
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_null_time_is_an_error_that_names_the_row_the_step_and_the_cure(batch_rows: int, workers: int) -> None:
+def test_a_null_time_is_an_error_that_names_the_row_the_step_and_the_cure(
+    batch_rows: int, workers: int
+) -> None:
     table = pa.table({"ts": pa.array([1, 2, None, 4], pa.timestamp("s"))})
     stream = sl.read(ArrowSource(table, block_rows=2, name="ticks"))
     with pytest.raises(DataError) as caught:
@@ -94,7 +102,11 @@ def late_by_hand(rows: Sequence[Row], delay: int) -> list[int]:
                 lowest = min(top.values()) - delay
                 reached = lowest if reached is None else max(reached, lowest)
             floor[key] = reached
-        marks = [mark for mark in (floor[key], top.get(key, time) - delay if key in top else None) if mark is not None]
+        marks = [
+            mark
+            for mark in (floor[key], top.get(key, time) - delay if key in top else None)
+            if mark is not None
+        ]
         if marks and max(marks) >= time - time % SIZE + SIZE:
             late.append(number)
         top[key] = max(top.get(key, time), time)
@@ -102,7 +114,9 @@ def late_by_hand(rows: Sequence[Row], delay: int) -> list[int]:
 
 
 @given(
-    rows=st.lists(st.tuples(st.integers(0, 90), st.sampled_from(["a", "b", None]), st.integers(0, 1)), max_size=30),
+    rows=st.lists(
+        st.tuples(st.integers(0, 90), st.sampled_from(["a", "b", None]), st.integers(0, 1)), max_size=30
+    ),
     delay=st.sampled_from([0, 3, 20]),
     block_rows=st.sampled_from([1, 4, 100]),
     batch_rows=st.sampled_from([1, 3, 100]),

@@ -8,7 +8,9 @@ import pytest
 import streamlib as sl
 from streamlib import col
 
-ROWS = pa.table({"ts": pa.array([1, 50, 2, 51], pa.timestamp("s")), "ok": [True, False, True, None], "n": [1, 2, 3, 4]})
+ROWS = pa.table(
+    {"ts": pa.array([1, 50, 2, 51], pa.timestamp("s")), "ok": [True, False, True, None], "n": [1, 2, 3, 4]}
+)
 
 
 def late_rows(stream: sl.Stream) -> list[int]:

@@ -8,7 +8,9 @@ import pytest
 import streamlib as sl
 from streamlib import col
 
-ROWS = pa.table({"ts": pa.array([5, 1, 30, 2], pa.timestamp("s")), "k": ["a", "b", "a", "b"], "n": [1, 2, 3, 4]})
+ROWS = pa.table(
+    {"ts": pa.array([5, 1, 30, 2], pa.timestamp("s")), "k": ["a", "b", "a", "b"], "n": [1, 2, 3, 4]}
+)
 
 
 def timed() -> sl.Stream:

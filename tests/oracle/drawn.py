@@ -20,8 +20,12 @@ ORIGINS = {
     "the first minutes of 1677": MIN + 30 * SECOND,  # the first window of all has a test of its own
 }
 
-_keys = st.sampled_from(["A", "B", "ß", "東京", "🦆", "a key of more than eight bytes", "a key of more than", "", None])
-_prices = st.one_of(st.integers(-800, 800).map(lambda n: n / 8), st.sampled_from([None, float("nan"), 0.0, -0.0]))
+_keys = st.sampled_from(
+    ["A", "B", "ß", "東京", "🦆", "a key of more than eight bytes", "a key of more than", "", None]
+)
+_prices = st.one_of(
+    st.integers(-800, 800).map(lambda n: n / 8), st.sampled_from([None, float("nan"), 0.0, -0.0])
+)
 _volumes = st.integers(1, 50)
 
 

@@ -89,8 +89,10 @@ def test_windows_over_windows_equal_duckdb(case: Input) -> None:
     inner = stream.key_by("symbol").window(
         sl.tumbling(format_duration(case.size)), allowed_lateness=format_duration(case.lateness)
     )
-    outer = inner.agg(trades=sl.count()).window(sl.tumbling("30s")).agg(
-        trades=col("trades").sum(), windows=sl.count()
+    outer = (
+        inner.agg(trades=sl.count())
+        .window(sl.tumbling("30s"))
+        .agg(trades=col("trades").sum(), windows=sl.count())
     )
     found = outer.collect(workers=case.workers, batch_rows=case.batch_rows)
     rows = queries.numbered(case.splits)

@@ -24,7 +24,9 @@ from streamlib.connectors.memory import CollectSink
 from tests.oracle import queries
 from tests.oracle.queries import SECOND
 
-FOLDER = Path(os.environ.get("STREAMLIB_REALDATA") or Path(__file__).resolve().parents[3] / "shared" / "realdata")
+FOLDER = Path(
+    os.environ.get("STREAMLIB_REALDATA") or Path(__file__).resolve().parents[3] / "shared" / "realdata"
+)
 ROWS_ONE_BY_ONE = int(os.environ.get("STREAMLIB_REALDATA_ROWS") or 3_000)
 HOUR = 3_600 * SECOND
 
@@ -79,9 +81,7 @@ def six_files(trades: pa.Table, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 def _by_partition(trades: pa.Table) -> Iterator[tuple[tuple[str, str], pa.Table]]:
     for pair in trades.group_by(["venue", "symbol"]).aggregate([]).sort_by("venue").to_pylist():
-        here = pc.and_(
-            pc.equal(trades["venue"], pair["venue"]), pc.equal(trades["symbol"], pair["symbol"])
-        )
+        here = pc.and_(pc.equal(trades["venue"], pair["venue"]), pc.equal(trades["symbol"], pair["symbol"]))
         yield (pair["venue"], pair["symbol"]), trades.filter(here)
 
 

@@ -22,7 +22,9 @@ SCHEMA = pa.schema({"ts": pa.timestamp("s"), "k": pa.string(), "v": pa.int64()})
 
 def rows(*seconds: int, key: str = "a") -> pa.RecordBatch:
     """Rows at these seconds; `v` is the second too."""
-    return pa.record_batch([pa.array(seconds, pa.timestamp("s")), [key] * len(seconds), list(seconds)], schema=SCHEMA)
+    return pa.record_batch(
+        [pa.array(seconds, pa.timestamp("s")), [key] * len(seconds), list(seconds)], schema=SCHEMA
+    )
 
 
 class ListSource(Source):
@@ -164,7 +166,10 @@ class Run:
         table = self.sinks[0].table()
         starts = table["window_start"].cast(pa.timestamp("s")).cast(pa.int64())
         return sorted(
-            zip(*(column.to_pylist() for column in (table["k"], starts, table["n"], table["total"])), strict=True)
+            zip(
+                *(column.to_pylist() for column in (table["k"], starts, table["n"], table["total"])),
+                strict=True,
+            )
         )
 
     @property

@@ -24,7 +24,7 @@ def timed(source: ListSource, delay: str = "5s") -> sl.Stream:
     return sl.read(source).event_time("ts", max_delay=delay)
 
 
-def anybody(seed: int):  # noqa: ANN201
+def anybody(seed: int):
     generator = random.Random(seed)
 
     def schedule(workers: Sequence[Worker]) -> Worker:

@@ -51,7 +51,9 @@ def test_a_block_that_is_decoded_before_its_predecessor_waits_for_its_turn() -> 
 
 
 def test_the_watermark_is_that_of_the_split_furthest_behind() -> None:
-    source = ListSource({"x": [rows(n) for n in range(0, 100, 5)], "y": [rows(30), *[PENDING] * 30, rows(40)]})
+    source = ListSource(
+        {"x": [rows(n) for n in range(0, 100, 5)], "y": [rows(30), *[PENDING] * 30, rows(40)]}
+    )
     run = Run(timed(source))
     run.steps(30)
     assert run.watermark == 30
@@ -200,7 +202,9 @@ def test_idle_policies_are_named_as_a_reason_for_timing() -> None:
 
 @pytest.mark.parametrize("cut", [1, 2, 3, 4, 6])
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_jump_is_real_when_the_next_row_confirms_it_wherever_the_blocks_are_cut(cut: int, workers: int) -> None:
+def test_a_jump_is_real_when_the_next_row_confirms_it_wherever_the_blocks_are_cut(
+    cut: int, workers: int
+) -> None:
     seconds = [1, 2, 1000, 1001, 3, 1002]
     blocks = [rows(*seconds[i : i + cut]) for i in range(0, 6, cut)]
     run = Run(timed(ListSource({"x": blocks}), max_jump="60s"), workers)

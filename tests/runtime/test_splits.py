@@ -33,7 +33,9 @@ def largest_number_of_open_windows(run: Run) -> int:
 def test_a_month_of_daily_files_is_read_in_the_order_of_time(workers: int) -> None:
     """With windows of an hour a handful is open at any time, not the 720 of the month."""
     days = {
-        f"day {day:02}": [rows(*range(day * DAY + h * HOUR, day * DAY + (h + 1) * HOUR, 1_800)) for h in range(24)]
+        f"day {day:02}": [
+            rows(*range(day * DAY + h * HOUR, day * DAY + (h + 1) * HOUR, 1_800)) for h in range(24)
+        ]
         for day in range(30)
     }
     source = ListSource(days)
@@ -45,7 +47,9 @@ def test_a_month_of_daily_files_is_read_in_the_order_of_time(workers: int) -> No
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_files_by_venue_over_the_same_day_advance_together(workers: int) -> None:
-    venues = {f"venue {v}": [rows(*range(h * HOUR, (h + 1) * HOUR, 600)) for h in range(24)] for v in range(12)}
+    venues = {
+        f"venue {v}": [rows(*range(h * HOUR, (h + 1) * HOUR, 600)) for h in range(24)] for v in range(12)
+    }
     run = Run(timed(ListSource(venues), "10m"), workers, size="1h")
     assert largest_number_of_open_windows(run) <= 2 + 2 * workers
     assert [bar[2] for bar in run.bars] == [12 * 6] * 24

@@ -96,7 +96,9 @@ def test_differential_store_equals_simulator(name: str, ordered: bool) -> None:
             for result in results:
                 result.validate(full=True)
             got = zip(*(r.to_pylist() for r in results), strict=True)
-            keyed = dict(zip(zip(closed.keys.column(0).to_pylist(), strict=True), map(list, got), strict=True))
+            keyed = dict(
+                zip(zip(closed.keys.column(0).to_pylist(), strict=True), map(list, got), strict=True)
+            )
             assert keyed == wanted(simulator, closed.start, aggregates)
         assert target.nbytes == 0
 
@@ -134,7 +136,11 @@ def test_first_and_last_of_nested_values(kind: pa.DataType, values: list[Any]) -
         store.add(keys, Tumbling(10_000), inputs, np.arange(begin, begin + 3))
     again.restore(store.snapshot())
     got = [r[0].as_py() for r in again.pop(0).results()]
-    assert got == [values[0], values[599 % len(values)], sum(values[n % len(values)] is not None for n in range(600))]
+    assert got == [
+        values[0],
+        values[599 % len(values)],
+        sum(values[n % len(values)] is not None for n in range(600)),
+    ]
 
 
 def test_encoded_columns_are_aggregated_as_what_they_stand_for() -> None:
@@ -219,7 +225,9 @@ def test_a_pane_grows_in_the_middle_of_a_batch() -> None:
     texts = pa.array([f"{n}" for n in range(90_000)])
     plan = AccumulatorPlan([(a, 0, pa.string()) for a in (First(), Last(), Min(), Max())])
     store = PaneStore([pa.field("key", pa.int64())], plan)
-    store.add(pa.RecordBatch.from_arrays([pa.array(numbers)], ["key"]), Tumbling(10**9), [texts], np.arange(90_000))
+    store.add(
+        pa.RecordBatch.from_arrays([pa.array(numbers)], ["key"]), Tumbling(10**9), [texts], np.arange(90_000)
+    )
     closed = store.pop(0)
     want: dict[int, list[str]] = {}
     for number, text in zip(numbers.tolist(), texts.to_pylist(), strict=True):

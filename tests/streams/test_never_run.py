@@ -17,7 +17,12 @@ def _errors_of(script: str, folder: Path) -> str:
     path.write_text(_BEGIN + script)
     root = Path(__file__).resolve().parents[2]
     done = subprocess.run(
-        [sys.executable, str(path)], cwd=folder, capture_output=True, text=True, timeout=60, env={"PYTHONPATH": str(root)}
+        [sys.executable, str(path)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={"PYTHONPATH": str(root)},
     )
     assert done.returncode == 0, done.stderr
     return done.stderr

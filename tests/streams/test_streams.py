@@ -43,7 +43,9 @@ def test_only_the_columns_that_are_used_are_read() -> None:
     assert read_columns(bars(timed.with_columns(x=col("note")))) == [["ts", "symbol", "price", "note"]]
     assert read_columns(bars(timed.with_columns(price=col("volume") * 1.0))) == [["ts", "symbol", "volume"]]
     assert read_columns(ticks().select(x=col("note"))) == [["note"]]
-    assert read_columns(ticks().event_time("ts", "1s", per="note").select("price")) == [["ts", "price", "note"]]
+    assert read_columns(ticks().event_time("ts", "1s", per="note").select("price")) == [
+        ["ts", "price", "note"]
+    ]
 
 
 def test_all_columns_are_read_where_all_come_out_or_a_function_may_look_at_them() -> None:
@@ -67,7 +69,7 @@ def test_each_side_of_a_union_reads_what_is_used_behind_it() -> None:
     assert bars(united).collect()["high"].to_pylist() == [1.0, 2.0, 3.0]
 
 
-def test_what_is_not_read_need_not_be_readable(tmp_path) -> None:  # noqa: ANN001
+def test_what_is_not_read_need_not_be_readable(tmp_path) -> None:
     """A Parquet file whose unused column is damaged gives the bars all the same."""
     path = tmp_path / "ticks.parquet"
     pq.write_table(TABLE, path, compression="none", use_dictionary=False)
@@ -98,7 +100,9 @@ def test_a_stream_may_be_read_by_several_steps_and_stays_as_it_was() -> None:
 
 
 def test_collect_sorts_by_time_then_key_then_position() -> None:
-    table = pa.table({"ts": pa.array([5, 1, 5, 5], pa.timestamp("s")), "k": ["b", "z", "a", "b"], "n": [1, 2, 3, 4]})
+    table = pa.table(
+        {"ts": pa.array([5, 1, 5, 5], pa.timestamp("s")), "k": ["b", "z", "a", "b"], "n": [1, 2, 3, 4]}
+    )
     keyed = sl.read_arrow(table).event_time("ts", max_delay="9s").key_by("k")
     for workers in (1, 3):
         assert keyed.collect(workers=workers, batch_rows=1)["n"].to_pylist() == [2, 3, 1, 4]
@@ -113,7 +117,15 @@ def test_pipe_hands_the_stream_on() -> None:
 
 def test_explain_names_steps_lines_types_keys_time_and_state() -> None:
     text = bars(ticks().event_time("ts", max_delay="2s").named("clock")).named("bars").explain()
-    for part in ("clock", "bars", "test_streams.py:", "max_delay='2s'", "keys: symbol", "open windows", "high double"):
+    for part in (
+        "clock",
+        "bars",
+        "test_streams.py:",
+        "max_delay='2s'",
+        "keys: symbol",
+        "open windows",
+        "high double",
+    ):
         assert part in text
 
 

@@ -34,7 +34,14 @@ def late(stream: sl.Stream, **how: int) -> list[int]:
 
 @pytest.mark.parametrize(
     ("delay", "lateness", "refused"),
-    [("0s", "0s", [1, 3]), ("1s", "0s", [1, 3]), ("3s", "0s", [3]), ("0s", "3s", [3]), ("2s", "1s", [3]), ("0s", "16s", [])],
+    [
+        ("0s", "0s", [1, 3]),
+        ("1s", "0s", [1, 3]),
+        ("3s", "0s", [3]),
+        ("0s", "3s", [3]),
+        ("2s", "1s", [3]),
+        ("0s", "16s", []),
+    ],
 )
 @pytest.mark.parametrize("how", [{}, {"batch_rows": 1}, {"workers": 3}])
 def test_a_row_is_late_when_its_mark_has_reached_its_window_s_end_and_the_lateness(
@@ -92,7 +99,9 @@ def test_two_hundred_thousand_keys_of_one_row_leave_no_state_behind(workers: int
     """Windows are freed whole: while the keys go by, only those of the open windows are held."""
     count, keys_a_window = 200_000, 10_000
     seconds = np.arange(count) // (keys_a_window // 10)
-    table = pa.table({"ts": pa.array(seconds, pa.timestamp("s")), "k": pa.array([f"key {n}" for n in range(count)])})
+    table = pa.table(
+        {"ts": pa.array(seconds, pa.timestamp("s")), "k": pa.array([f"key {n}" for n in range(count)])}
+    )
     timed = sl.read(ArrowSource(table, block_rows=5_000)).event_time("ts", max_delay="1s")
     sink = CollectSink()
     result = timed.key_by("k").window(sl.tumbling("10s")).agg(n=sl.count())
@@ -130,10 +139,20 @@ def test_a_sum_that_does_not_fit_is_an_error_and_one_that_passes_through_is_none
 
 def test_equal_aggregates_are_computed_once_and_expressions_over_them_are_right() -> None:
     table = ticks(1, 2, 3, v=[1.0, 2.0, 6.0])
-    result = sl.read_arrow(table).event_time("ts", max_delay="1s").window(sl.tumbling("10s")).agg(
-        a=col("v").sum(), b=col("v").sum() / sl.count(), c=(col("v").max() - col("v").min()) * 2, n=sl.count() + 1
+    result = (
+        sl.read_arrow(table)
+        .event_time("ts", max_delay="1s")
+        .window(sl.tumbling("10s"))
+        .agg(
+            a=col("v").sum(),
+            b=col("v").sum() / sl.count(),
+            c=(col("v").max() - col("v").min()) * 2,
+            n=sl.count() + 1,
+        )
     )
-    assert result.collect().select(["a", "b", "c", "n"]).to_pylist() == [{"a": 9.0, "b": 3.0, "c": 10.0, "n": 4}]
+    assert result.collect().select(["a", "b", "c", "n"]).to_pylist() == [
+        {"a": 9.0, "b": 3.0, "c": 10.0, "n": 4}
+    ]
     assert len(result._node.parts) == 4  # type: ignore[attr-defined]
 
 
@@ -141,7 +160,9 @@ def test_equal_aggregates_are_computed_once_and_expressions_over_them_are_right(
 def test_result_batches_are_at_most_batch_rows_and_small_windows_are_gathered(workers: int) -> None:
     """A thousand windows of three keys must not be a thousand batches, on one worker or between several."""
     count = 3_000
-    table = pa.table({"ts": pa.array(np.arange(count) * 10 // 3, pa.timestamp("s")), "k": np.arange(count) % 3})
+    table = pa.table(
+        {"ts": pa.array(np.arange(count) * 10 // 3, pa.timestamp("s")), "k": np.arange(count) % 3}
+    )
     timed = sl.read(ArrowSource(table)).event_time("ts", max_delay="1s")
     result = timed.key_by("k").window(sl.tumbling("10s")).agg(n=sl.count())
     sink = CollectSink()
@@ -159,8 +180,8 @@ def test_result_batches_are_at_most_batch_rows_and_small_windows_are_gathered(wo
     assert len(sizes) < count / 10, "batches of a few rows cost more than their rows"
 
 
-def _counted(on_batch, sizes: list[int]):  # noqa: ANN001, ANN202
-    def counted(batch, side=0):  # noqa: ANN001, ANN202
+def _counted(on_batch, sizes: list[int]):
+    def counted(batch, side=0):
         sizes.append(len(batch))
         return on_batch(batch, side)
 

@@ -23,6 +23,7 @@ SECOND = 1_000_000_000
 @example(time=-1, size=10, offset=0)
 @example(time=0, size=10, offset=0)
 @example(time=MAX - 1, size=10 * SECOND, offset=0)
+@example(time=MIN + 1, size=10 * SECOND, offset=0)
 def test_starts_and_ends_are_those_of_exact_arithmetic_held_at_the_ends_of_time(
     time: int, size: int, offset: int
 ) -> None:

@@ -1,0 +1,134 @@
+"""Running pipelines in a test: on the calling thread, with chosen cuts, workers, schedule and clock."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from typing import overload
+
+import pyarrow as pa
+
+from streamlib.connectors.memory import CollectSink
+from streamlib.exchange.channel import CHANNEL_BYTES_MAX
+from streamlib.graph import SinkNode
+from streamlib.graph.plan import topological
+from streamlib.operators.hidden import HiddenColumnsNode
+from streamlib.runtime.execute import Execution
+from streamlib.runtime.inline import Schedule, run_inline
+from streamlib.runtime.run import RunOptions
+from streamlib.runtime.worker import Worker
+from streamlib.streams import Stream
+from streamlib.testing.manual_clock import ManualClock
+
+JUMPS_MAX = 10_000
+"""How often the clock may jump without anything happening before a run counts as stuck."""
+
+
+@overload
+def run(
+    pipeline: Stream,
+    *,
+    workers: int = ...,
+    batch_rows: int = ...,
+    channel_bytes_max: int = ...,
+    seed: int | None = ...,
+    clock: ManualClock | None = ...,
+) -> pa.Table: ...
+
+
+@overload
+def run(
+    pipeline: Sequence[Stream],
+    *,
+    workers: int = ...,
+    batch_rows: int = ...,
+    channel_bytes_max: int = ...,
+    seed: int | None = ...,
+    clock: ManualClock | None = ...,
+) -> list[pa.Table]: ...
+
+
+def run(
+    pipeline: Stream | Sequence[Stream],
+    *,
+    workers: int = 1,
+    batch_rows: int = 65_536,
+    channel_bytes_max: int = CHANNEL_BYTES_MAX,
+    seed: int | None = None,
+    clock: ManualClock | None = None,
+) -> pa.Table | list[pa.Table]:
+    """The rows of a stream, or of several that are run together, sorted as `collect` sorts them.
+
+    All workers run on the calling thread. When none can go on the clock jumps, so that idle splits
+    come back at once and nothing sleeps.
+
+    Args:
+        pipeline: what to run.
+        workers: how many.
+        batch_rows: the largest batch.
+        channel_bytes_max: from which size a channel admits no batch; 1 parks all the time.
+        seed: chooses which worker goes on; in turn when None.
+        clock: the processing clock; its own when None.
+
+    Raises:
+        StreamlibError: as the run raises it.
+        AssertionError: the run is stuck, which is a bug of the engine or of a source.
+
+    >>> import streamlib as sl
+    >>> from streamlib.testing.list_source import source
+    >>> run(sl.read(source([{"n": 1}, {"n": 2}])).filter(sl.col("n") > 1), workers=2).to_pydict()
+    {'n': [2]}
+    """
+    streams = [pipeline] if isinstance(pipeline, Stream) else list(pipeline)
+    sinks = [CollectSink() for _ in streams]
+    shown = [HiddenColumnsNode(inputs=(stream._node,)) for stream in streams]
+    nodes = [SinkNode(inputs=(node,), sink=sink) for node, sink in zip(shown, sinks, strict=True)]
+    clock = clock or ManualClock()
+    execution = Execution(nodes, workers, RunOptions(batch_rows, channel_bytes_max, clock))
+    try:
+        execution.open()
+        run_inline(execution, None if seed is None else schedule_of(seed), jumping(clock))
+        execution.finish()
+    except BaseException:
+        execution.abort()
+        raise
+    finally:
+        execution.close()
+    tables = [_sorted(node, sink.table()) for node, sink in zip(shown, sinks, strict=True)]
+    return tables[0] if isinstance(pipeline, Stream) else tables
+
+
+def _sorted(hidden: HiddenColumnsNode, rows: pa.Table) -> pa.Table:
+    (node,) = hidden.inputs
+    results = node.timed and any(n.state_bound() != "none" for n in topological([node]))
+    return hidden.sorted(rows, results)
+
+
+def schedule_of(seed: int) -> Schedule:
+    """A schedule that favours some workers for a while, then others, as threads of a busy machine do."""
+    dice = random.Random(seed)
+    weights: list[float] = []
+    left = 0
+
+    def choose(workers: Sequence[Worker]) -> Worker:
+        nonlocal left
+        if left == 0:
+            weights[:] = [dice.choice((0.01, 0.2, 1.0, 1.0)) for _ in workers]
+            left = dice.randint(1, 20)
+        left -= 1
+        return dice.choices(workers, weights)[0]
+
+    return choose
+
+
+def jumping(clock: ManualClock, jumps_max: int = JUMPS_MAX) -> Callable[[], bool]:
+    """What a run does when no worker can go on: lets the clock jump, but not for ever."""
+    jumps = 0
+
+    def idle() -> bool:
+        nonlocal jumps
+        jumps += 1
+        clock.jump()
+        return jumps <= jumps_max
+
+    return idle
