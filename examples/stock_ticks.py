@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
 import pyarrow.parquet as pq
 
@@ -59,6 +60,7 @@ def main() -> None:
     parser.add_argument(
         "--columns", default="", help="names of your columns: ts=time,symbol=pair,price=p,volume=q"
     )
+    parser.add_argument("--epoch", choices=["s", "ms", "us", "ns"], help="unit of times that are numbers since 1970")
     parser.add_argument("--output", default="out/bars", help="folder for the bars")
     parser.add_argument("--late", help="file for late ticks, such as out/late.jsonl")
     parser.add_argument("--window", default="10s")
@@ -67,13 +69,16 @@ def main() -> None:
     args = parser.parse_args()
 
     names = names_of(args.columns)
-    ticks = sl.read_files(args.input).select(**{ours: col(theirs) for ours, theirs in names.items()})
+    columns = {ours: col(theirs) for ours, theirs in names.items()}
+    if args.epoch:
+        columns["ts"] = sl.from_epoch(columns["ts"], args.epoch)
+    ticks = sl.read_files(args.input).select(**columns)
     bars = bars_of(ticks, args.window, args.max_delay)
     sinks = [bars.print(rows=10), bars.write_files(args.output, format="parquet", if_exists="replace")]
     if args.late:
         sinks.append(bars.late.write_files(args.late, if_exists="replace"))
     print(sl.run(*sinks, workers=args.workers))
-    print(f"{pq.read_table(args.output).num_rows:,} bars in {args.output}/*.parquet")
+    print(f"{pq.read_table(args.output).num_rows:,} bars in {Path(args.output)}/*.parquet")
 
 
 if __name__ == "__main__":

@@ -74,7 +74,7 @@ class Strings(Namespace):
         return self._call("to_uppercase", text_kernel("utf8_upper"))
 
     def to_titlecase(self) -> Expr:
-        """Words with a capital letter, the rest in small ones.
+        """Words with a capital letter, the rest in small ones; a word ends at what has neither.
 
         >>> import pyarrow as pa
         >>> from streamlib import col
@@ -281,7 +281,7 @@ class Strings(Namespace):
         ['EUR/BTC']
         """
         check_int(n, "n", 1)
-        return self._replaced("replace", pattern, value, literal, n, **changed(n=(n, 1)))
+        return self._replaced("replace", pattern, value, literal, n)
 
     def replace_all(self, pattern: str, value: str, literal: bool = False) -> Expr:
         """All matches replaced; `$1` in `value` stands for a group, `$$` for a dollar sign.
@@ -293,12 +293,11 @@ class Strings(Namespace):
         """
         return self._replaced("replace_all", pattern, value, literal, None)
 
-    def _replaced(
-        self, name: str, pattern: str, value: str, literal: bool, n: int | None, **options: object
-    ) -> Expr:
+    def _replaced(self, name: str, pattern: str, value: str, literal: bool, n: int | None) -> Expr:
         check_pattern(check_text(pattern, "pattern"), literal)
         lower = _replace(pattern, check_text(value, "value"), n, literal)
-        return self._call(name, lower, pattern, value, **changed(literal=(literal, False)), **options)
+        shown = changed(literal=(literal, False), n=(n or 1, 1))
+        return self._call(name, lower, pattern, value, **shown)
 
     def slice(self, offset: int, length: int | None = None) -> Expr:
         """Characters from `offset` on, at most `length` of them; a negative offset counts from the end.

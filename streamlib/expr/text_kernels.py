@@ -229,7 +229,7 @@ def _cast_or_null(texts: pa.Array, strict: bool) -> pa.Array:
     except pa.ArrowInvalid:
         if strict:
             raise pa.ArrowInvalid("overflow") from None
-    short = pc.less_equal(pc.binary_length(texts), 18)
+    short = pc.less_equal(pc.binary_length(texts), 17)
     values = _cast_digits(pc.if_else(short, texts, pa.scalar(None, texts.type)))
     long = texts.filter(pc.invert(pc.fill_null(short, True))).to_pylist()
     numbers = [int(t, 16 if t.startswith("0x") else 10) for t in long]

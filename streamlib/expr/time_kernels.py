@@ -18,7 +18,7 @@ import pyarrow.types as pt
 
 from streamlib.elements.times import duration_ns
 from streamlib.errors import BuildError
-from streamlib.expr.named import Lowering
+from streamlib.expr.named import Lowering, check_text
 from streamlib.expr.program import Builder, Operand, UnsupportedError, type_name
 
 Int64s = npt.NDArray[np.int64]
@@ -163,7 +163,7 @@ def truncate(every: str, rounded: bool) -> Lowering:
     Raises:
         BuildError: no such duration; months are not rounded.
     """
-    months = _CALENDAR.fullmatch(every.replace(" ", "")) if isinstance(every, str) else None
+    months = _CALENDAR.fullmatch(check_text(every, "every").replace(" ", ""))
     if months and not rounded:
         count = int(months[1])
         if count < 1:

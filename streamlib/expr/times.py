@@ -327,7 +327,7 @@ class Times(Namespace):
         >>> col("t").dt.truncate("10s").dt.epoch("s").evaluate(rows).to_pylist()
         [-10, 10]
         """
-        return self._call("truncate", kernels.truncate(every, rounded=False), check_text(every, "every"))
+        return self._call("truncate", kernels.truncate(every, rounded=False), every)
 
     def round(self, every: str) -> Expr:
         """The nearest beginning of an interval, halves up; the intervals of `truncate` but for months.
@@ -338,7 +338,7 @@ class Times(Namespace):
         >>> col("t").dt.round("10s").dt.epoch("s").evaluate(rows).to_pylist()
         [10, 20]
         """
-        return self._call("round", kernels.truncate(every, rounded=True), check_text(every, "every"))
+        return self._call("round", kernels.truncate(every, rounded=True), every)
 
     # Text and zones
 

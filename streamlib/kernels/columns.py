@@ -58,11 +58,20 @@ def decoded_type(data_type: pa.DataType) -> pa.DataType:
 
 
 def decoded(column: pa.Array) -> pa.Array:
-    """The column without its dictionary or runs."""
+    """The column without its dictionary or runs; a dictionary of views gives large strings or binary."""
     if pa.types.is_dictionary(column.type):
-        return decoded(column.dictionary_decode())
+        return decoded(without_views(column.dictionary).take(column.indices))
     if pa.types.is_run_end_encoded(column.type):
         return decoded(pc.run_end_decode(column))
+    return column
+
+
+def without_views(column: pa.Array) -> pa.Array:
+    """Views as large strings or binary: Arrow takes no rows of views."""
+    if pa.types.is_string_view(column.type):
+        return column.cast(pa.large_string())
+    if pa.types.is_binary_view(column.type):
+        return column.cast(pa.large_binary())
     return column
 
 

@@ -69,7 +69,8 @@ class Report:
         return sum(late.rows for late in self.late.values())
 
     def __str__(self) -> str:
-        rate = self.rows_in / self.seconds if self.seconds else 0.0
+        busy = self.seconds - self.compile_seconds
+        rate = self.rows_in / busy if busy > 0 else 0.0
         lines = [f"{self.status}: {self.rows_in:,} rows in {self.seconds:.2f} s ({rate:,.0f} rows/s)"]
         lines += [f"  read     {count:>14,}  {name}" for name, count in self.rows_read.items()]
         lines += [f"  written  {count:>14,}  {name}" for name, count in self.rows_written.items()]

@@ -129,17 +129,18 @@ class Worker:
         if self.done:
             return Status.DONE
         self._inject_barrier()
+        waiting: set[int] = set()
         closed: set[int] = set()
         for stage, stack in enumerate(self._stacks):
             ready = self._ready[stage]
             if stack and ready is not None and not ready():
+                waiting.add(stage)
                 closed |= self._upstream[stage]
         if 0 not in closed and not self._stacks[0] and self._send_progress():
             return Status.WORKED
         for stage in range(self._stages - 1, -1, -1):
             if self._stacks[stage]:
-                ready = self._ready[stage]
-                if ready is None or ready():  # also upstream of a parked step, which may wait for the barrier in it
+                if stage not in waiting:  # also upstream of a parked step, which may wait for a barrier in there
                     self._drive(stage)
                     return Status.WORKED
             elif stage not in closed and self._serve(stage):

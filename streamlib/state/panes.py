@@ -13,7 +13,7 @@ from sortedcontainers import SortedDict
 
 from streamlib.aggregates.plan import AccumulatorPlan
 from streamlib.kernels._jit import Kernel
-from streamlib.kernels.columns import values_of, word_column
+from streamlib.kernels.columns import values_of, without_views, word_column
 from streamlib.kernels.keys import EncodedKeys, KeyEncoder, KeyKind
 from streamlib.state import layout
 from streamlib.state.directory import Directory
@@ -232,9 +232,6 @@ class PaneStore:
         """
         closed = self.pop(start)
         state = np.ascontiguousarray(closed.state)
-        for index, word in enumerate(self.plan.words):
-            if not word.saved:
-                state[:, index] = word.initial
         rows = len(state)
         column = pa.Array.from_buffers(self._state_type, rows, [None, pa.py_buffer(state)])
         starts = pa.array(np.full(rows, start, dtype=np.int64))
@@ -407,17 +404,10 @@ def _keys_of(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
 
 
 def _without_views(keys: pa.RecordBatch) -> pa.RecordBatch:
-    """String views as strings: Arrow takes no rows of views."""
     if not any(pa.types.is_string_view(kind) or pa.types.is_binary_view(kind) for kind in keys.schema.types):
         return keys
-    fields = []
-    for field in keys.schema:
-        if pa.types.is_string_view(field.type):
-            field = field.with_type(pa.large_string())
-        elif pa.types.is_binary_view(field.type):
-            field = field.with_type(pa.large_binary())
-        fields.append(field)
-    return keys.cast(pa.schema(fields))
+    columns = [without_views(column) for column in keys.columns]
+    return pa.RecordBatch.from_arrays(columns, names=keys.schema.names)
 
 
 def _canonical_floats(keys: pa.RecordBatch) -> pa.RecordBatch:

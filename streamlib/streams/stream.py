@@ -18,7 +18,8 @@ from streamlib.elements import duration_ns
 from streamlib.errors import BuildError, user_location
 from streamlib.eventtime import IdlePolicy
 from streamlib.expr import Expr, named_exprs, to_expr
-from streamlib.graph import Node, SideNode, SinkNode, explain
+from streamlib.graph import SideNode, SinkNode, explain
+from streamlib.streams.rows import RowVerbs
 
 if TYPE_CHECKING:
     from streamlib.streams.windowed import WindowedStream
@@ -37,11 +38,8 @@ UNTIL_END = UntilEnd()
 """A `max_delay` for batch work: the watermark waits for the end of the input, and no row is late."""
 
 
-class Stream:
+class Stream(RowVerbs):
     """Rows that never change, on their way."""
-
-    def __init__(self, node: Node) -> None:
-        self._node = node
 
     @property
     def schema(self) -> pa.Schema:

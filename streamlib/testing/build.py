@@ -94,8 +94,8 @@ class Graph:
         self.failures = 0
         for spec in all_specs(scenario.sinks):
             stream = self._stream(spec)
-            if not isinstance(spec, Read):
-                stream = type(stream)(ProbeNode(inputs=(stream._node,)))
+            probe = ProbeNode(inputs=(stream._node,), dice=self.dice, stalls=settings.stalls)
+            stream = type(stream)(probe)
             self.streams[id(spec)] = stream
         self.sinks = [
             WatchedSink(inputs=(self.streams[id(spec)]._node,), sink=CollectSink()) for spec in scenario.sinks

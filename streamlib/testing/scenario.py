@@ -47,6 +47,7 @@ class Settings:
         block_rows: the largest block.
         channel_bytes_max: of every channel.
         withheld: how often a worker is handed an older watermark, 0 to 1.
+        stalls: how often a step holds a batch up, 0 to 1.
         pauses: how often a reader has nothing, 0 to 1.
         barriers: how often a barrier is started, per unit of work.
         seed: chooses the schedule, the cuts and all of the above moments.
@@ -57,6 +58,7 @@ class Settings:
     block_rows: int
     channel_bytes_max: int
     withheld: float
+    stalls: float
     pauses: float
     barriers: float
     seed: int
@@ -131,7 +133,7 @@ def draw(seed: int) -> Scenario:
         sinks = (*sinks, *_joined(dice, parts, unit))
     kills = dice.choice((0, 0, 0, 1, 1, 2))
     stops = dice.choice(("end", "end", "end", "end", "stop", "flush"))
-    attempts = [_settings(dice) for _ in range(kills + 1)]
+    attempts = [_settings(dice, number < kills, idles) for number in range(kills + 1)]
     scenario = Scenario(seed, sources, sinks, attempts, idles, stops=stops)
     if dice.random() < 0.06 and not idles:
         applied = [spec for spec in all_specs(sinks) if isinstance(spec, Apply)]
@@ -238,14 +240,17 @@ def _second(dice: random.Random, results: Spec, keys: tuple[str, ...], size: int
     )
 
 
-def _settings(dice: random.Random) -> Settings:
+def _settings(dice: random.Random, dies: bool, idles: bool) -> Settings:
+    """Barriers are frequent where the run is killed; several workers where watermarks leave splits out."""
+    often = dice.choice((0.05, 0.2, 0.5)) if dies else dice.choice((0.0, 0.01, 0.05, 0.2))
     return Settings(
-        workers=dice.choice((1, 1, 2, 3, 4)),
+        workers=dice.choice((1, 2, 2, 3, 4) if idles or dies else (1, 1, 2, 3, 4)),
         batch_rows=dice.choice((1, 2, 7, 50)),
         block_rows=dice.choice((1, 3, 10, 50)),
         channel_bytes_max=dice.choice((1, 1, 300, 8 * 1024 * 1024)),
         withheld=dice.choice((0.0, 0.3, 0.8)),
+        stalls=dice.choice((0.0, 0.0, 0.05, 0.2)),
         pauses=dice.choice((0.0, 0.0, 0.1, 0.5)),
-        barriers=dice.choice((0.01, 0.05, 0.2)) if dice.random() < 0.7 else 0.0,
+        barriers=often,
         seed=dice.randrange(2**31),
     )

@@ -67,7 +67,7 @@ class Attempt:
         self.clock = ManualClock(step_ns=7)
         self.graph = Graph(scenario, settings, self.clock, hidden)
         self.dice = random.Random(settings.seed + 1)
-        self.life = self.dice.randint(1, 400) if dies else UNITS_OF_WORK_MAX
+        self.life = self.dice.randint(1, 150) if dies else UNITS_OF_WORK_MAX
         self.units = self.jumps = 0
         self.weights = [1.0]
         options = RunOptions(settings.batch_rows, settings.channel_bytes_max, self.clock, checkpoints=True)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import random
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
 
-from streamlib.contracts import Operator, State
+from streamlib.contracts import Operator, Output, State, Wait
 from streamlib.elements import MIN_TIME, Batch
 from streamlib.graph import BuildContext, Node, SinkNode
 from streamlib.graph.node import SinkOperator
@@ -37,9 +38,16 @@ class Progress:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ProbeNode(Node):
-    """Passes everything and checks each edge."""
+    """Passes everything and checks each edge. It may hold a batch up, so that others overtake its worker.
+
+    Attributes:
+        dice: decides when.
+        stalls: how often, 0 to 1.
+    """
 
     kind: ClassVar[str] = "probe"
+    dice: random.Random
+    stalls: float = 0.0
 
     def derive_schema(self) -> pa.Schema:
         return self.inputs[0].schema
@@ -48,19 +56,22 @@ class ProbeNode(Node):
         return [wanted]
 
     def build(self, context: BuildContext) -> Operator:
-        return ProbeOperator(self.inputs[0].label)
+        return ProbeOperator(self)
 
 
 class ProbeOperator(Operator):
-    """Passes everything and checks."""
+    """Passes everything, checks, and stalls."""
 
-    def __init__(self, edge: str) -> None:
-        self.progress = Progress(f"behind {edge}")
+    def __init__(self, node: ProbeNode) -> None:
+        self.progress = Progress(f"behind {node.inputs[0].label}")
+        self.dice, self.stalls = node.dice, node.stalls
 
-    def on_batch(self, batch: Batch, side: int = 0) -> Sequence[Batch]:
-        """The batch."""
+    def on_batch(self, batch: Batch, side: int = 0) -> Iterator[Output]:
+        """The batch, perhaps after a while."""
+        if self.dice.random() < self.stalls:
+            yield Wait(lambda: self.dice.random() < 0.2)
         self.progress.check(batch)
-        return (batch,)
+        yield batch
 
     def on_watermark(self, time: int) -> Sequence[Batch]:
         """Nothing."""

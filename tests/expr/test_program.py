@@ -11,6 +11,11 @@ from streamlib.expr import Program, col, lit
 SCHEMA = pa.schema({"price": pa.float64(), "symbol": pa.string(), "volume": pa.int64()})
 
 
+def without_step(error: Exception) -> str:
+    """The message but for the line of this file."""
+    return "\n".join(line for line in str(error).splitlines() if not line.startswith("  step:"))
+
+
 def test_equal_parts_are_computed_once() -> None:
     value = col("price") * col("volume")
     alone = Program({"value": value}, SCHEMA)
@@ -58,7 +63,7 @@ def test_an_expression_is_planned_again_for_another_schema() -> None:
 def test_an_unknown_column_gives_the_nearest() -> None:
     with pytest.raises(ColumnNotFoundError) as caught:
         (col("prise") * 2).type_in(SCHEMA)
-    assert str(caught.value) == (
+    assert without_step(caught.value) == (
         "there is no column 'prise'\n"
         "  expected: one of: price, symbol, volume\n"
         "  got:      'prise'\n"
@@ -69,7 +74,7 @@ def test_an_unknown_column_gives_the_nearest() -> None:
 def test_a_mismatch_names_the_part_as_it_was_written_and_its_types() -> None:
     with pytest.raises(TypeMismatchError) as caught:
         ((col("price") + col("symbol")) * col("volume")).sum().type_in(SCHEMA)
-    assert str(caught.value) == (
+    assert without_step(caught.value) == (
         'cannot compute col("price") + col("symbol")\n'
         '  got:      col("price") is float64, col("symbol") is string\n'
         "  hint:     + takes numbers, not string"
@@ -80,7 +85,7 @@ def test_a_value_that_cannot_be_computed_names_the_part_the_row_and_the_values()
     batch = pa.record_batch({"a": [1, 2**62, 5], "b": [3, 2, 2**62]})
     with pytest.raises(DataError) as caught:
         (col("a") * col("b") - 1).evaluate(batch)
-    assert str(caught.value) == (
+    assert without_step(caught.value) == (
         'cannot compute col("a") * col("b"): overflow\n'
         "  where:    row 1 of the batch\n"
         "  expected: a result that fits int64\n"

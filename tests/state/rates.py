@@ -1,7 +1,8 @@
 """Rates of the pane store on bars of ticks, by size of batch: ``python -m tests.state.rates [polars]``.
 
 Ten million ticks of 1,000 symbols, out of order by up to 2 s, windows of 10 s. CPU time of the thread
-is measured, so that other work on the machine disturbs little; Polars runs with one thread.
+is measured, so that other work on the machine disturbs little; Polars runs with one thread. Then
+values that are no words: venues of four letters, and texts that are all different.
 """
 
 from __future__ import annotations
@@ -43,10 +44,12 @@ def bars() -> AccumulatorPlan:
     return AccumulatorPlan([*prices, (Sum(), 1, pa.int64()), (Sum(), 2, f64)])
 
 
-def run(data: tuple[pa.RecordBatch, list[pa.Array], Any], rows: int, batch: int) -> tuple[float, float, int]:
+def run(
+    data: tuple[pa.RecordBatch, list[pa.Array], Any], rows: int, batch: int, plan: AccumulatorPlan
+) -> tuple[float, float, int]:
     """CPU seconds of all adds, of closing and finishing, and the number of bars."""
     keys, inputs, times = data
-    store, top, added, closed_in, count = PaneStore(FIELDS, bars()), -(2**63), 0.0, 0.0, 0
+    store, top, added, closed_in, count = PaneStore(FIELDS, plan), -(2**63), 0.0, 0.0, 0
     for begin in range(0, rows, batch):
         part, time_part = [c.slice(begin, batch) for c in inputs], times[begin : begin + batch]
         began = time.thread_time()
@@ -80,15 +83,27 @@ def polars(data: tuple[pa.RecordBatch, list[pa.Array], Any]) -> float:
 def main() -> None:
     rows = 10_000_000
     data = ticks(rows, 1_000)
-    run(data, 100_000, 65_536)
+    run(data, 100_000, 65_536, bars())
     print(compilations())
     for batch, part in ((65_536, rows), (4_096, 2_000_000), (1_024, 1_000_000), (256, 500_000)):
-        seconds, closing, count = sorted(run(data, part, batch) for _ in range(3))[1]
+        seconds, closing, count = sorted(run(data, part, batch, bars()) for _ in range(3))[1]
         each = seconds / (part / batch) * 1e6
         rate = part / seconds / 1e6
         print(
             f"{batch:6} rows: {rate:5.1f} M rows/s, {each:7.1f} us/add, closing {closing * 1e3:.1f} ms, {count} bars"
         )
+    rng, (keys, _, times) = np.random.default_rng(2), data
+    venues = pa.array(["XNAS", "ARCX", "BATS", "IEXG"]).take(pa.array(rng.integers(0, 4, rows)))
+    texts = {"venues": venues, "different": pa.array(np.char.mod("%07x", rng.permutation(rows)))}
+    for name, column in texts.items():
+        for kinds in ((Last,), (First, Last), (Max,)):
+            plan = AccumulatorPlan([(kind(), 0, pa.string()) for kind in kinds])
+            for batch, part in ((65_536, 2_000_000), (4_096, 1_000_000), (1_024, 300_000)):
+                text: Any = (keys, [column], times)
+                run(text, 2 * batch, batch, plan)
+                seconds = sorted(run(text, part, batch, plan)[0] for _ in range(3))[1]
+                named = "+".join(kind.name for kind in kinds)
+                print(f"{named:10} of {name:9} {batch:6} rows: {part / seconds / 1e6:5.1f} M rows/s")
     if "polars" in sys.argv:
         print(f"polars: {rows / sorted(polars(data) for _ in range(3))[1] / 1e6:.1f} M rows/s")
 

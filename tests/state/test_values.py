@@ -148,6 +148,8 @@ def test_encoded_columns_are_aggregated_as_what_they_stand_for() -> None:
     numbers = pa.array([2.0, None, float("nan"), 2.0, 1.0])
     columns = [texts.dictionary_encode(), pa.compute.run_end_encode(texts), numbers.dictionary_encode()]
     columns += [pa.DictionaryArray.from_arrays(pa.array([0, 1, 2, None]), pa.array(["b", None, "a"]))]
+    views = pa.array(["b", "a", "c"], pa.string_view())
+    columns += [pa.DictionaryArray.from_arrays(pa.array([0, None, 1, 0, 2]), views)]
     for column in columns:
         plan = AccumulatorPlan([(a, 0, column.type) for a in (First(), Last(), Min(), Max(), Count())])
         store = PaneStore([], plan)

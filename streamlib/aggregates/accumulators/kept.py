@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from streamlib.kernels.columns import decoded, decoded_type
+from streamlib.kernels.columns import decoded, decoded_type, without_views
 
 
 def kept_type(data_type: pa.DataType) -> pa.DataType | None:
@@ -44,11 +44,9 @@ def readable(column: pa.Array) -> pa.Array:
         return readable(column.storage)
     if pa.types.is_run_end_encoded(kind):
         return readable(decoded(column))
-    if pa.types.is_string_view(kind) or pa.types.is_binary_view(kind):
-        return as_kept(column)
     if pa.types.is_dictionary(kind) and _is_view(kind.value_type):
-        return as_kept(column)
-    return column
+        return decoded(column)
+    return without_views(column)
 
 
 def as_kept(values: pa.Array) -> pa.Array:
