@@ -6,16 +6,18 @@ followed: renamed they stay what they are; a key whose values change is no key a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import pyarrow as pa
 
+from streamlib.contracts import Operator, Output
+from streamlib.elements import Batch
 from streamlib.errors import BuildError, ColumnNotFoundError, StreamlibError, TypeMismatchError
 from streamlib.expr import Expr, col
-from streamlib.graph import Node
-from streamlib.operators.projection import SelectNode
+from streamlib.graph import BuildContext, Node
+from streamlib.operators.projection import SelectNode, SelectOperator
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -50,6 +52,36 @@ class ColumnsNode(SelectNode):
 
     def describe(self) -> str:
         return self.shown
+
+    def needs(self, wanted: frozenset[str] | None) -> Sequence[frozenset[str] | None]:
+        if wanted is None and self.keep:
+            return [None]
+        names = set(self.exprs) if wanted is None else wanted
+        needed = {c for n in names if n in self.exprs for c in self.exprs[n].columns()}
+        return [frozenset(needed | (set(names) - set(self.exprs) if self.keep else set()))]
+
+    def build(self, context: BuildContext) -> Operator:
+        return ColumnsOperator(self)
+
+
+class ColumnsOperator(SelectOperator):
+    """Computes what can be computed of the columns that there are: the others are not read below."""
+
+    def __init__(self, node: ColumnsNode) -> None:
+        super().__init__(node)
+        self.all = node.exprs
+        self.names: list[str] = []
+
+    def on_batch(self, batch: Batch, side: int = 0) -> Iterator[Output]:
+        """Yields the rows with their new columns."""
+        names = batch.rows.schema.names
+        if names != self.names:
+            self.names = names
+            self.exprs = {n: e for n, e in self.all.items() if set(e.columns()) <= set(names)}
+        if self.exprs or self.keep:
+            yield from super().on_batch(batch)
+        else:
+            yield batch  # only the number of rows matters
 
 
 def _known(node: Node, names: list[str]) -> None:

@@ -1,7 +1,7 @@
 """`explode`: one row per value of a list.
 
 The rows of one input row keep its time, its mark and its order, and come in the order of the list. A
-row whose list is empty or null stays as one row with null, as in Polars.
+row whose list is empty or null stays as one row with null, so that no row vanishes.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -18,6 +19,8 @@ from streamlib.contracts import Operator, Output
 from streamlib.elements import Batch
 from streamlib.errors import BuildError, DataError, TypeMismatchError
 from streamlib.graph import BuildContext, Node
+
+Int64s = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -89,7 +92,7 @@ class ExplodeOperator(Operator):
                 yield made if len(made) <= self.batch_rows else made.slice(offset, self.batch_rows)
             begin = end
 
-    def _counts(self, batch: Batch) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    def _counts(self, batch: Batch) -> Int64s:
         """How many rows each row becomes."""
         found = None
         for name in self.columns:
@@ -99,16 +102,18 @@ class ExplodeOperator(Operator):
                 found = counts
             elif not np.array_equal(found, counts):
                 row = int(np.flatnonzero(found != counts)[0])
-                raise DataError(
+                error = DataError(
                     f"the lists of {self.columns[0]!r} and {name!r} differ in length",
-                    where=f"row {row:,} of a batch" if batch.origin is None else batch.origin.describe(row),
+                    where=f"row {row} of the batch",
                     expected=f"{found[row]} values in {name!r}",
                     got=str(counts[row]),
                 )
+                error.row = row
+                raise error
         assert found is not None
         return np.maximum(found, 1)
 
-    def _exploded(self, batch: Batch, counts: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Batch:
+    def _exploded(self, batch: Batch, counts: Int64s) -> Batch:
         parents = np.repeat(np.arange(len(batch), dtype=np.int64), counts)
         lists = {name: batch.rows.column(name) for name in self.columns}
         others = [name for name in batch.rows.schema.names if name not in self.columns]

@@ -11,7 +11,7 @@ import pyarrow as pa
 from streamlib.contracts import Operator, Output
 from streamlib.elements import Batch
 from streamlib.errors import BuildError
-from streamlib.expr import Expr, refuse_aggregate
+from streamlib.expr import Expr, Program, refuse_aggregate
 from streamlib.graph import BuildContext, Node
 
 
@@ -82,15 +82,18 @@ class SelectNode(Node):
 
 
 class SelectOperator(Operator):
-    """Evaluates the expressions; the rows, their times and their order stay."""
+    """Evaluates the expressions together; the rows, their times and their order stay."""
 
     def __init__(self, node: SelectNode) -> None:
         self.exprs = node.exprs
         self.keep = node.keep
+        self.program: Program | None = None
 
     def on_batch(self, batch: Batch, side: int = 0) -> Iterator[Output]:
         """Yields the rows with their new columns."""
-        made = {name: expr.evaluate(batch.rows) for name, expr in self.exprs.items()}
+        if self.program is None:
+            self.program = Program(self.exprs, batch.rows.schema)
+        made = dict(zip(self.exprs, self.program.evaluate(batch.rows), strict=True))
         if self.keep:
             names = batch.rows.schema.names
             columns = {name: made.pop(name) if name in made else batch.rows.column(name) for name in names}

@@ -79,7 +79,8 @@ class RowIdOperator(Operator):
 
     def on_batch(self, batch: Batch, side: int = 0) -> Sequence[Batch]:
         """Yields the rows with their number in front."""
-        assert batch.order is not None, "the plan gives order to a step that reads it"
-        columns = [pa.array(batch.order), *batch.rows.columns]
+        order = batch.orders()
+        assert order is not None, "the plan gives order to a step that reads it"
+        columns = [pa.array(order), *batch.rows.columns]
         rows = pa.RecordBatch.from_arrays(columns, names=[self.column, *batch.rows.schema.names])
         return (batch.with_rows(rows),)

@@ -76,8 +76,9 @@ class EventClock:
     def add(self, split: int, name: str, first_time: int | None = None) -> SplitTime:
         """Makes a split known; from now on it counts.
 
-        One that appears while the run is on must not pull back the watermark, or those of others that went
-        on while this clock was idle: it begins idle, and enters by `wake` when it has rows. One that a checkpoint knows goes on where it stood.
+        One that appears while the run is on must not pull back the watermark, nor those of others that
+        went on while this clock was idle: it begins idle, and enters by `wake` when it has rows. One that
+        a checkpoint knows goes on where it stood.
         """
         with self.lock:
             resumed = self._resumed.get(name)
@@ -161,6 +162,7 @@ class EventClock:
             if self.idle is IdlePolicy.LEAVE:
                 known.state = SplitState.IDLE
                 self._place(split)
+                self.watermark()  # rises now, or would not when the others leave as well before it is asked
                 return True
             if known.max_time != MIN_TIME and self.max_delay is not None:
                 reached = add_time(add_time(known.max_time, quiet), -self.max_delay)

@@ -130,7 +130,8 @@ class IsIn(Method):
             known = pa.concat_arrays(
                 [known, pa.array([0.0, -0.0], known.type)]
             )  # the kernel tells them apart
-        return builder.vector(partial(_is_in, pc.SetLookupOptions(known, skip_nulls=True)), value)
+        has_nan = pt.is_floating(known.type) and bool(pc.any(pc.is_nan(known)).as_py())
+        return builder.vector(partial(_is_in, pc.SetLookupOptions(known, skip_nulls=True), has_nan), value)
 
     def _known(self, builder: Builder, value: Operand) -> pa.Array:
         if isinstance(self.values, pa.Array):
@@ -157,8 +158,10 @@ def _same_time(constant: pa.Scalar, to: pa.DataType) -> pa.Scalar:
         return pa.scalar(None, to)
 
 
-def _is_in(options: pc.SetLookupOptions, values: pa.Array) -> pa.Array:
+def _is_in(options: pc.SetLookupOptions, has_nan: bool, values: pa.Array) -> pa.Array:
     found = pc.is_in(values, options=options)
+    if has_nan:  # the kernel finds only NaN of the same bits
+        found = pc.or_(found, pc.fill_null(pc.is_nan(values), False))
     return pc.if_else(pc.is_valid(values), found, pa.scalar(None, pa.bool_())) if values.null_count else found
 
 

@@ -304,7 +304,7 @@ def aggregate_misplaced(node: Node) -> BuildError:
 def refuse_filtered(root: Node) -> None:
     """Raises BuildError for a `filter(...)` in `root` that no aggregate takes."""
     for node in post_order(root, into_aggregates=False):
-        if isinstance(node, Filtered):
+        if type(node) is Filtered:
             raise BuildError(
                 f"{text_of(node)} has fewer values than there are rows: let an aggregate follow",
                 expected=f"such as {text_of(node)}.sum()",

@@ -50,7 +50,9 @@ class Execution:
         options: limits and the processing clock.
     """
 
-    def __init__(self, sinks: Sequence[SinkNode], workers: int = 1, options: RunOptions | None = None) -> None:
+    def __init__(
+        self, sinks: Sequence[SinkNode], workers: int = 1, options: RunOptions | None = None
+    ) -> None:
         self.options = options or RunOptions()
         splits = {id(n): list(n.source.splits()) for n in _sources(sinks)}
         several = self.options.checkpoints or sum(len(s) for s in splits.values()) > 1
@@ -83,12 +85,14 @@ class Execution:
     def _resume_clocks(self, resume: Checkpoint) -> None:
         """Sets each clock to its state at the barrier, and what the steps behind it had reached then."""
         by_name = {step.name: step.index for step in self.plan.steps}
-        reached = {by_name[resume.steps[s]]: t for s, t in resume.watermarks.items() if resume.steps[s] in by_name}
+        reached = {
+            by_name[resume.steps[s]]: t for s, t in resume.watermarks.items() if resume.steps[s] in by_name
+        }
         for old, state in resume.clocks.items():
             step = by_name[resume.steps[old]]
             assert state is not None, "the checkpoint is not complete"
             below = self.plan.downstream(step)
-            self.shared.clocks[step].resume_from(state, max((reached.get(s, MIN_TIME) for s in below)))
+            self.shared.clocks[step].resume_from(state, max(reached.get(s, MIN_TIME) for s in below))
 
     def _restore(self, resume: Checkpoint) -> None:
         """Gives each worker the rows of the checkpoint that are its own: those that the exchange sends it.
@@ -204,7 +208,9 @@ class Execution:
             if open_windows:
                 totals.open_windows[step.name] = open_windows
                 if self.stopped:
-                    totals.open_rows[step.name] = sum(w.operators[step.index].open_rows() for w in self.workers)
+                    totals.open_rows[step.name] = sum(
+                        w.operators[step.index].open_rows() for w in self.workers
+                    )
         return totals
 
 

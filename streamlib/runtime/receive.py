@@ -127,8 +127,11 @@ class Receiver:
             yield from self._gone_idle()
 
     def _gone_idle(self) -> Iterator[Outgoing]:
-        """An edge that is left out must owe nothing: what was only gathered goes out first, and a step that
-        still holds windows, whose results lie before the watermark of the others, is waited for."""
+        """Leaves the edge out when it owes nothing.
+
+        What was only gathered goes out first. A step that still holds windows is waited for: their
+        results would lie before the watermark of the others.
+        """
         operator = self._worker.operators[self._step]
         yield from operator.on_barrier()
         if operator.open_windows()[0] == 0:

@@ -185,7 +185,9 @@ class SharedRun:
             if self.barrier is not None:
                 return None
             number = len(self.checkpoints) + 1
-            self.barrier = self.checkpoints[number] = Checkpoint(number, [step.name for step in self.plan.steps])
+            self.barrier = self.checkpoints[number] = Checkpoint(
+                number, [step.name for step in self.plan.steps]
+            )
             self.wake_all()
             return number
 
@@ -197,7 +199,9 @@ class SharedRun:
                 self.checkpoints[number].positions = positions
                 self.wake_all()
 
-    def barrier_passed(self, worker: int, number: int, states: dict[int, State], reached: dict[int, int]) -> None:
+    def barrier_passed(
+        self, worker: int, number: int, states: dict[int, State], reached: dict[int, int]
+    ) -> None:
         """The barrier has passed all steps of worker `worker`; `reached` is the watermark of each."""
         with self._lock:
             checkpoint = self.checkpoints[number]

@@ -140,7 +140,7 @@ class Worker:
             return Status.WORKED
         for stage in range(self._stages - 1, -1, -1):
             if self._stacks[stage]:
-                if stage not in waiting:  # also upstream of a parked step, which may wait for a barrier in there
+                if stage not in waiting:  # also upstream of a parked one, which may wait for its barrier
                     self._drive(stage)
                     return Status.WORKED
             elif stage not in closed and self._serve(stage):

@@ -15,7 +15,8 @@ whole when the window closes. Panes are identified by the window's start::
 
 Modules: `panes` (the store), `pane` (one pane's memory and growth), `directory` (window start to
 pane, as the kernels read it), `fused` (the generated loop of a plan), `probe` (the loop that finds
-records), `layout` (what lies where in the blocks that Python and kernels share).
+records), `values` and `value_store` (values that are no words, beside the records), `layout` (what
+lies where in the blocks that Python and kernels share).
 """
 
 from streamlib.state.panes import Closed, PaneStore, Tumbling

@@ -171,10 +171,8 @@ class RowVerbs:
         """
         from streamlib.streams.head import head
 
-        if not isinstance(n, int) or n < 0:
-            raise BuildError(
-                "head() takes a number of rows", at=user_location(), expected="0 or more", got=repr(n)
-            )
+        if n < 0:
+            raise BuildError("head() takes a number of rows", expected="0 or more", got=repr(n))
         return head(self._node, n)
 
 

@@ -186,7 +186,7 @@ class _Run:
         """Whether it came to its end."""
         try:
             self.execution.open(resume)
-            run_inline(self.execution, self.choose, jumping(self.clock))
+            run_inline(self.execution, self.choose, jumping(self.clock, self.execution))
         except _KilledError:
             return False
         finally:

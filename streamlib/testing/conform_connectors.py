@@ -14,6 +14,7 @@ import orjson
 import pyarrow as pa
 
 from streamlib.contracts import PENDING, Block, Format, FormatReader, Sink, Source, Split, SplitReader
+from streamlib.errors import SourceError
 from streamlib.testing.checking import assert_same
 
 PENDING_MAX = 10_000
@@ -243,9 +244,11 @@ def check_format(format: Format, rows: pa.Table | None = None) -> int:
     names = rows.schema.names[:1]
     narrow = _read_format(format, data, rows.schema, columns=names)
     assert_same(rows.select(names), narrow.select(names), f"reading only {names}")
-    assert _read_format(format, _written(format, rows.slice(0, 0)), rows.schema).num_rows == 0, (
-        "a file without rows"
-    )
+    try:
+        none = _read_format(format, _written(format, rows.slice(0, 0)), rows.schema)
+    except SourceError:
+        return len(blocks)  # a format without a head cannot tell no rows from no file, and may refuse it
+    assert none.num_rows == 0, "a file without rows has none"
     return len(blocks)
 
 

@@ -9,6 +9,7 @@ from typing import overload
 import pyarrow as pa
 
 from streamlib.connectors.memory import CollectSink
+from streamlib.eventtime import IdlePolicy
 from streamlib.exchange.channel import CHANNEL_BYTES_MAX
 from streamlib.graph import SinkNode
 from streamlib.graph.plan import topological
@@ -87,7 +88,7 @@ def run(
     execution = Execution(nodes, workers, RunOptions(batch_rows, channel_bytes_max, clock))
     try:
         execution.open()
-        run_inline(execution, None if seed is None else schedule_of(seed), jumping(clock))
+        run_inline(execution, None if seed is None else schedule_of(seed), jumping(clock, execution))
         execution.finish()
     except BaseException:
         execution.abort()
@@ -121,13 +122,21 @@ def schedule_of(seed: int) -> Schedule:
     return choose
 
 
-def jumping(clock: ManualClock, jumps_max: int = JUMPS_MAX) -> Callable[[], bool]:
-    """What a run does when no worker can go on: lets the clock jump, but not for ever."""
+def jumping(clock: ManualClock, execution: Execution, jumps_max: int = JUMPS_MAX) -> Callable[[], bool]:
+    """What a run does when no worker can go on: lets the clock jump, but not for ever.
+
+    It jumps to the next moment that a source waits for, or at which a silent split would be idle.
+    """
     jumps = 0
 
     def idle() -> bool:
         nonlocal jumps
         jumps += 1
+        for event_clock in execution.shared.clocks.values():
+            if event_clock.idle is not IdlePolicy.WAIT:
+                for number, split in event_clock.splits.items():
+                    if event_clock.is_live(number) and split.last_row_ns is not None:
+                        clock.wait_until(split.last_row_ns + event_clock.idle_after)
         clock.jump()
         return jumps <= jumps_max
 

@@ -27,7 +27,7 @@ from streamlib.testing.specs import (
 
 UNITS_NS = (1, 1_000, 1_000_000_000, 7_000_000_000, 20 * 60 * 1_000_000_000)
 KEYS: tuple[tuple[str, ...], ...] = ((), ("k",), ("k",), ("k", "g"))
-ROWS_MAX = 40
+ROWS_MAX = 24
 """Of one split."""
 EXACT = ("keep_large", "keep_keyed", "keep_valued", "add_one", "double")
 """The steps of a stream that parts into branches which meet again: a batch function blurs the order of rows
@@ -154,7 +154,7 @@ def _rows(dice: random.Random, unit: int, delay: int, ids: object) -> list[RowDa
     now = dice.randint(-30, 30)
     disorder = dice.choice((0, delay, delay, delay + 6, 25))
     keys = dice.choice((["a"], ["a", "b", None], ["a", "b", "c", "dd", "a longer key", None]))
-    for _ in range(dice.randint(0, dice.choice((0, 3, 12, 12, ROWS_MAX)))):
+    for _ in range(dice.randint(0, dice.choice((0, 3, 8, 12, ROWS_MAX)))):
         now += dice.choice((0, 0, 1, 1, 2, 3)) if dice.random() < 0.95 else dice.randint(10, 60)
         back = dice.randint(0, disorder) if dice.random() < 0.4 else 0
         rows.append(
@@ -242,7 +242,7 @@ def _second(dice: random.Random, results: Spec, keys: tuple[str, ...], size: int
 
 def _settings(dice: random.Random, dies: bool, idles: bool) -> Settings:
     """Barriers are frequent where the run is killed; several workers where watermarks leave splits out."""
-    often = dice.choice((0.05, 0.2, 0.5)) if dies else dice.choice((0.0, 0.01, 0.05, 0.2))
+    often = dice.choice((0.05, 0.2, 0.3)) if dies else dice.choice((0.0, 0.01, 0.05, 0.2))
     return Settings(
         workers=dice.choice((1, 2, 2, 3, 4) if idles or dies else (1, 1, 2, 3, 4)),
         batch_rows=dice.choice((1, 2, 7, 50)),

@@ -260,7 +260,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if chosen.verbose:
                 traceback.print_exc()
             print(f"seed {seed}: {type(error).__name__}: {error}")
-            print(f"  repeat: python -m streamlib.testing.simulate --seed {seed} -v")
+            print(f"  repeat: python -m streamlib.testing.simulate --seed {seed} -v", flush=True)
             if failed == chosen.failures:
                 break
     seconds = time.perf_counter() - began

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamlib.expr import Expr, call, coalesce, col, count, from_epoch, lit
+from streamlib.expr import Expr, call, coalesce, col, concat_str, count, from_epoch, lit, struct, when
 
 WRITTEN = [
     '(col("price") * col("volume")).sum()',
@@ -38,14 +38,41 @@ WRITTEN = [
     'col("s").call("starts_with", pattern="a")',
     "lit(1) + 2",
     "lit(None).is_null()",
+    'when(col("a") > 1).then(col("b")).otherwise(0)',
+    'when(col("a") > 1).then(1).when(col("b")).then(lit("x"))',
+    '(when(col("a")).then(1).otherwise(2) + 1).alias("c")',
+    'when(col("a").sum() > 0).then(col("b").mean()).otherwise(None)',
+    'col("v").filter(col("p")).sum()',
+    '(col("v") * 2).filter((col("p") > 1) & col("q")).mean()',
+    "count()",
+    'count().filter(col("p") == 1) / count()',
+    'col("a").is_in([1, 2.5, None])',
+    'col("a").is_in(["x", "y"])',
+    '(col("a") + col("b")).str.len_chars()',
+    'col("s").str.replace_all("a|b", "$1", literal=True)',
+    'col("s").str.replace("a", "b", n=2)',
+    'col("s").str.slice(-3)',
+    'col("s").str.extract("(a)(b)", 2)',
+    'col("s").str.to_integer(base=16, strict=False)',
+    'col("s").str.to_datetime("%d/%b/%Y", time_unit="ms", time_zone="Europe/Berlin")',
+    'col("s").str.split(",").list.get(0).str.to_uppercase()',
+    'col("t").dt.truncate("10s").dt.epoch("ms")',
+    'col("t").dt.replace_time_zone("Europe/Berlin", ambiguous="earliest")',
+    'col("t").dt.replace_time_zone(None).dt.hour() % 12',
+    'col("t").dt.to_string("%H:%M")',
+    'col("v").list.contains(col("a"))',
+    'col("v").list.get(col("i"), null_on_oob=True)',
+    'col("o").struct.field("price") * 2',
+    'struct("a", col("b").abs(), c=col("a") + 1).struct.field("c")',
+    'concat_str(col("a"), lit("-"), col("b"), separator="/", ignore_nulls=True)',
 ]
-NAMES = {f.__name__: f for f in (col, lit, call, coalesce, count, from_epoch)}
+NAMES = {f.__name__: f for f in (col, lit, call, coalesce, concat_str, count, from_epoch, struct, when)}
 
 
 def read(text: str) -> Expr:
     """The expression that `text` builds; only what expressions are made of is understood."""
     value = _read(ast.parse(text, mode="eval").body)
-    assert isinstance(value, Expr)
+    assert isinstance(value, Expr), value
     return value
 
 
@@ -68,6 +95,10 @@ def _read(node: ast.expr) -> Any:
             return _OPERATORS[type(op)](_read(left), _read(right))
         case ast.UnaryOp(op=op, operand=operand):
             return _OPERATORS[type(op)](_read(operand))
+        case ast.List(elts=items):
+            return [_read(item) for item in items]
+        case ast.Attribute():
+            return _method(node)
         case ast.Call(func=func, args=args, keywords=keywords):
             function = NAMES[func.id] if isinstance(func, ast.Name) else _method(func)
             return function(*map(_read, args), **{str(k.arg): _read(k.value) for k in keywords})
@@ -84,6 +115,25 @@ def test_prints_as_written(text: str) -> None:
     assert str(read(text)) == text
 
 
+CONSTANTS = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text()
+)
+METHODS: list[Any] = [
+    lambda a: a.str.len_chars(),
+    lambda a: a.str.contains("a.b", literal=True),
+    lambda a: a.str.slice(-3, 2),
+    lambda a: a.str.to_datetime("%Y", time_unit="ns", strict=False),
+    lambda a: a.dt.hour(),
+    lambda a: a.dt.truncate("1h30m"),
+    lambda a: a.dt.convert_time_zone("Asia/Tokyo"),
+    lambda a: a.list.get(-1),
+    lambda a: a.list.join('"'),
+    lambda a: a.struct.field("x y"),
+]
 LEAVES = st.sampled_from([col("a"), col("b"), lit(1), lit(-2), lit(1.5), lit("x"), lit(None), lit(True)])
 
 
@@ -96,7 +146,32 @@ def _larger(inner: st.SearchStrategy[Expr]) -> st.SearchStrategy[Expr]:
         st.builds(lambda a, b: a.fill_null(b), inner, inner),
         st.builds(lambda a: a.abs(), inner),
         st.builds(lambda a, b: a.is_between(b, 5), inner, inner),
+        st.builds(lambda a, values: a.is_in(values), inner, st.lists(CONSTANTS, max_size=3)),
+        st.builds(lambda p, a, b: when(p).then(a).otherwise(b), inner, inner, inner),
+        st.builds(lambda p, a, q, b: when(p).then(a).when(q).then(b), inner, inner, inner, inner),
+        st.builds(lambda a, b: struct(a.alias("x"), y=b), inner, inner),
+        st.builds(lambda a, b: concat_str(a, b, separator="-"), inner, inner),
+        st.builds(lambda a, apply: apply(a), inner, st.sampled_from(METHODS)),
+        st.builds(lambda a, b: a.list.contains(b), inner, inner),
     )
+
+
+AGGREGATES: list[Any] = [
+    lambda a, p: a.sum(),
+    lambda a, p: a.filter(p).mean(),
+    lambda a, p: count().filter(p),
+    lambda a, p: count(),
+]
+
+
+@given(
+    make=st.sampled_from(AGGREGATES),
+    over=st.recursive(LEAVES, _larger, max_leaves=4),
+    where=st.recursive(LEAVES, _larger, max_leaves=4),
+)
+def test_every_aggregate_reads_back_to_itself(make: Any, over: Expr, where: Expr) -> None:
+    expr = when(make(over, where) > 0).then(make(where, over)).otherwise(None)
+    assert read(str(expr)).key() == expr.key(), str(expr)
 
 
 @given(st.recursive(LEAVES, _larger, max_leaves=12))

@@ -94,7 +94,7 @@ def main() -> None:
         )
     rng, (keys, _, times) = np.random.default_rng(2), data
     venues = pa.array(["XNAS", "ARCX", "BATS", "IEXG"]).take(pa.array(rng.integers(0, 4, rows)))
-    texts = {"venues": venues, "different": pa.array(np.char.mod("%07x", rng.permutation(rows)))}
+    texts = {"venues": venues, "different": pa.array(rng.permutation(rows) + 10**7).cast(pa.string())}
     for name, column in texts.items():
         for kinds in ((Last,), (First, Last), (Max,)):
             plan = AccumulatorPlan([(kind(), 0, pa.string()) for kind in kinds])
