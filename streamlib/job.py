@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import atexit
 import sys
-import weakref
 from typing import Literal, TypeGuard
 
 import pyarrow as pa
@@ -12,6 +10,7 @@ import pyarrow as pa
 from streamlib.errors import BuildError, user_location
 from streamlib.graph import Node, SinkNode
 from streamlib.graph import explain as explain_nodes
+from streamlib.graph.never_run import taken
 from streamlib.graph.plan import topological
 from streamlib.observe.report import Report, report_of
 from streamlib.runtime.execute import Execution
@@ -20,9 +19,6 @@ from streamlib.runtime.run import RunOptions
 from streamlib.runtime.threads import run_threads
 
 WORKERS_MAX = 256
-
-_waiting: weakref.WeakKeyDictionary[SinkNode, weakref.finalize[[str], SinkNode]] = weakref.WeakKeyDictionary()
-_forgotten: list[str] = []
 
 
 def run(
@@ -67,8 +63,6 @@ def run(
                 hint="end the stream with a sink, or use .collect()",
             )
     _check(workers, batch_rows, progress)
-    for sink in sinks:
-        _taken(sink)
     execution = Execution(sinks, workers, RunOptions(batch_rows=batch_rows))
     shown = progress is True or (progress == "auto" and sys.stderr.isatty())
     return _execute(execution, shown)
@@ -101,32 +95,8 @@ def explain(*sinks: SinkNode) -> str:
     output: deterministic
     """
     for sink in sinks:
-        _taken(sink)
+        taken(sink)
     return explain_nodes(sinks)
-
-
-def remember(sink: SinkNode) -> None:
-    """Keeps an eye on a sink, without keeping it alive: one that is never run is named at exit."""
-    told = f"streamlib: {sink.describe()} ({sink.at}) was never run: pass it to sl.run(...)"
-    _waiting[sink] = weakref.finalize(sink, _say, told)
-
-
-def _say(told: str) -> None:
-    _forgotten.append(told)
-
-
-def _taken(sink: SinkNode) -> None:
-    finalizer = _waiting.pop(sink, None)
-    if finalizer is not None:
-        finalizer.detach()
-
-
-@atexit.register
-def _name_forgotten() -> None:
-    for finalizer in list(_waiting.values()):
-        finalizer()
-    for told in sorted(_forgotten):
-        print(told, file=sys.stderr)
 
 
 def _check(workers: object, batch_rows: object, progress: object) -> None:

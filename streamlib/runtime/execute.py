@@ -14,6 +14,7 @@ from streamlib.errors import SourceError, StreamlibError
 from streamlib.exchange import Partitioner
 from streamlib.graph import Node, Plan, SinkNode, SourceNode, plan_graph
 from streamlib.graph.node import SinkOperator
+from streamlib.graph.never_run import taken
 from streamlib.graph.plan import topological
 from streamlib.runtime.peek import first_times
 from streamlib.runtime.run import Checkpoint, RunOptions, SharedRun
@@ -54,6 +55,8 @@ class Execution:
         self, sinks: Sequence[SinkNode], workers: int = 1, options: RunOptions | None = None
     ) -> None:
         self.options = options or RunOptions()
+        for sink in sinks:
+            taken(sink)
         splits = {id(n): list(n.source.splits()) for n in _sources(sinks)}
         several = self.options.checkpoints or sum(len(s) for s in splits.values()) > 1
         self.plan: Plan = plan_graph(sinks, workers, several_splits=several)

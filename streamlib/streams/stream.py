@@ -297,7 +297,7 @@ class KeyedStream(Stream):
 
 
 def _made(sink: SinkNode) -> SinkNode:
-    from streamlib.job import remember
+    from streamlib.graph.never_run import remember
 
     remember(sink)
     return sink
