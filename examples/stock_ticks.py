@@ -60,7 +60,9 @@ def main() -> None:
     parser.add_argument(
         "--columns", default="", help="names of your columns: ts=time,symbol=pair,price=p,volume=q"
     )
-    parser.add_argument("--epoch", choices=["s", "ms", "us", "ns"], help="unit of times that are numbers since 1970")
+    parser.add_argument(
+        "--epoch", choices=["s", "ms", "us", "ns"], help="unit of times that are numbers since 1970"
+    )
     parser.add_argument("--output", default="out/bars", help="folder for the bars")
     parser.add_argument("--late", help="file for late ticks, such as out/late.jsonl")
     parser.add_argument("--window", default="10s")

@@ -68,7 +68,7 @@ class EventTimeNode(Node):
                     "event_time needs the name of a column",
                     expected="a string",
                     got=f"{type(name).__name__}",
-                    hint="compute the column before: .with_columns(ts=...).event_time(\"ts\", ...)",
+                    hint='compute the column before: .with_columns(ts=...).event_time("ts", ...)',
                 )
         self.require_columns([self.column, *self.per])
         return self.inputs[0].schema
@@ -177,7 +177,9 @@ class EventTimeOperator(Operator):
             sure = times if split.suspect is None else times[:-1]
             progress = advance(sure, split.max_time, split.floor, delay)
             if progress.behind and split.floor != MIN_TIME:
-                split.late_entry_rows += progress.behind - advance(sure, split.max_time, MIN_TIME, delay).behind
+                split.late_entry_rows += (
+                    progress.behind - advance(sure, split.max_time, MIN_TIME, delay).behind
+                )
             split.max_time, marks, behind = progress.running_max, progress.marks, progress.behind
             if marks is not None and len(sure) < len(times):
                 marks = np.append(marks, times[-1:])

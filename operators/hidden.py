@@ -15,6 +15,7 @@ from streamlib.elements import Batch
 from streamlib.graph import BuildContext, Node
 from streamlib.operators.event_time import POSITION_BITS
 
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class HiddenColumnsNode(Node):
     """Adds the event time (where there is one) and the order as the last int64 columns."""

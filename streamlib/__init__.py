@@ -2,7 +2,8 @@
 
 >>> import pyarrow as pa, streamlib as sl
 >>> from streamlib import col
->>> ticks = pa.table({"ts": pa.array([1, 2, 12], pa.timestamp("s")), "symbol": ["A", "A", "A"], "price": [9.0, 7.0, 8.0]})
+>>> times = pa.array([1, 2, 12], pa.timestamp("s"))
+>>> ticks = pa.table({"ts": times, "symbol": ["A", "A", "A"], "price": [9.0, 7.0, 8.0]})
 >>> bars = (
 ...     sl.read_arrow(ticks).event_time("ts", max_delay="2s")
 ...     .key_by("symbol").window(sl.tumbling("10s")).agg(high=col("price").max(), close=col("price").last())

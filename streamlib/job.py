@@ -106,7 +106,9 @@ def _check(workers: object, batch_rows: object, progress: object) -> None:
         ("progress", progress, progress in (True, False, "auto"), 'True, False or "auto"'),
     ):
         if not right:
-            raise BuildError(f"{name}= has no such value", at=user_location(), expected=expected, got=repr(value))
+            raise BuildError(
+                f"{name}= has no such value", at=user_location(), expected=expected, got=repr(value)
+            )
 
 
 def _whole(value: object) -> TypeGuard[int]:

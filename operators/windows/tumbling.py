@@ -33,7 +33,9 @@ class TumblingWindow(Window):
 
     def ends(self, starts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Window ends; a window that would end after the latest time ends at that time."""
-        size = self.size - (starts % self.size - self.offset) % self.size  # the first of all is cut at its start
+        size = (
+            self.size - (starts % self.size - self.offset) % self.size
+        )  # the first of all is cut at its start
         return np.where(starts <= MAX_TIME - size, starts + size, MAX_TIME)
 
     def start_of(self, time: int) -> int:

@@ -10,7 +10,6 @@ import pyarrow as pa
 
 from streamlib.contracts.source import Block, Pending
 
-
 TEXT_BECAUSE = b"streamlib.text_because"
 """Metadata of a field whose inferred type is text: the value that ruled out a number or time."""
 

@@ -84,7 +84,9 @@ class Report:
             lines.append(text)
         for name, count in self.windows_left_open.items():
             rows = self.rows_left_open.get(name, 0)
-            lines.append(f"  open     {count:>14,}  windows of {name} with {rows:,} rows: stopped before they closed")
+            lines.append(
+                f"  open     {count:>14,}  windows of {name} with {rows:,} rows: stopped before they closed"
+            )
         if self.compile_seconds:
             lines.append(
                 f"  compiled kernels in {self.compile_seconds:.1f} s; they are kept for the next run"

@@ -13,8 +13,8 @@ from streamlib.elements import MIN_TIME, Batch
 from streamlib.errors import SourceError, StreamlibError
 from streamlib.exchange import Partitioner
 from streamlib.graph import Node, Plan, SinkNode, SourceNode, plan_graph
-from streamlib.graph.node import SinkOperator
 from streamlib.graph.never_run import taken
+from streamlib.graph.node import SinkOperator
 from streamlib.graph.plan import topological
 from streamlib.runtime.peek import first_times
 from streamlib.runtime.run import Checkpoint, RunOptions, SharedRun

@@ -34,7 +34,9 @@ def first_times(plan: Plan, source: int, clocks: list[int]) -> Callable[[SplitRe
             batches = [Batch(rows.slice(0, PEEK_ROWS), origin=Origin(0, 0, "the first rows"))]
             for step, operator in operators:
                 try:
-                    batches = [b for batch in batches for b in operator.on_batch(batch) if isinstance(b, Batch)]
+                    batches = [
+                        b for batch in batches for b in operator.on_batch(batch) if isinstance(b, Batch)
+                    ]
                 except StreamlibError as error:
                     error.in_step(step.name, step.node.at)
                     raise

@@ -8,6 +8,7 @@ from streamlib.runtime.execute import Execution
 from streamlib.runtime.inline import POLL_SECONDS
 from streamlib.runtime.worker import Status, Worker
 
+
 def run_threads(execution: Execution) -> None:
     """Runs an opened execution to its end; raises the first error of any worker, once.
 

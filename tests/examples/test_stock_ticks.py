@@ -27,7 +27,9 @@ BARS = """
 def run(script: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, str(ROOT / "examples" / script), *arguments]
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=240, check=False)
+    return subprocess.run(
+        command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=240, check=False
+    )
 
 
 def rows(table: pa.Table) -> list[tuple[object, ...]]:
@@ -72,7 +74,10 @@ def test_it_takes_a_file_of_the_user_s_own(folder: Path, kind: str) -> None:
     from streamlib import col
 
     own = sl.read_files(folder / "ticks.csv").select(
-        time=col("ts").cast("timestamp[us]").cast("int64"), pair=col("symbol"), p=col("price"), q=col("volume")
+        time=col("ts").cast("timestamp[us]").cast("int64"),
+        pair=col("symbol"),
+        p=col("price"),
+        q=col("volume"),
     )
     sl.run(own.write_files(folder / f"own.{kind}", if_exists="replace"))
     columns = "ts=time,symbol=pair,price=p,volume=q"
