@@ -235,7 +235,8 @@ def _add(lists: pa.Array, plain: npt.NDArray[Any]) -> npt.NDArray[Any]:
     sums = np.zeros(len(lists), dtype=plain.dtype)
     filled = lengths(lists) > 0
     if filled.any():
-        sums[filled] = np.add.reduceat(plain, _starts(lists)[filled])
+        with np.errstate(invalid="ignore", over="ignore"):  # inf - inf is NaN, and no warning
+            sums[filled] = np.add.reduceat(plain, _starts(lists)[filled])
     return sums
 
 
