@@ -3,7 +3,7 @@
 from streamlib.contracts.format import Format, FormatReader, FormatWriter
 from streamlib.contracts.operators import Operator, Output, State, Tagged, Wait
 from streamlib.contracts.sink import Sink, SinkWriter
-from streamlib.contracts.source import PENDING, Block, Pending, Source, Split, SplitReader
+from streamlib.contracts.source import PENDING, Block, Pending, Refused, Source, Split, SplitReader
 from streamlib.contracts.window import Window
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Operator",
     "Output",
     "Pending",
+    "Refused",
     "Sink",
     "SinkWriter",
     "Source",

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 
 import pyarrow as pa
 
-from streamlib.contracts.source import Block, Pending
+from streamlib.contracts.source import Block, Pending, Refused
 
 TEXT_BECAUSE = b"streamlib.text_because"
 """Metadata of a field whose inferred type is text: the value that ruled out a number or time."""
@@ -24,6 +24,10 @@ class FormatReader(ABC):
     @abstractmethod
     def decode(self, block: Block) -> Iterator[pa.RecordBatch]:
         """The rows of a block. Pure: may run on any thread."""
+
+    def decode_leniently(self, block: Block, refused: list[Refused]) -> Iterator[pa.RecordBatch]:
+        """As `decode`, but a record that cannot become a row is appended to `refused` and left out."""
+        return self.decode(block)
 
     def peek(self) -> pa.RecordBatch | None:
         """At least the first row of what is still unread, without reading it; None if that is not cheap."""

@@ -44,6 +44,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from streamlib.errors import DataError
+
 
 @dataclass(frozen=True, slots=True)
 class Split:
@@ -78,6 +80,21 @@ class Block:
     nbytes: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A record that could not become a row, as `decode_leniently` hands it out.
+
+    Attributes:
+        data: its bytes as they came.
+        error: what is wrong with it, naming line, column and value where they are known.
+        number: its line in the file, from 1, or its number in the split, from 0; None if neither is known.
+    """
+
+    data: bytes
+    error: DataError
+    number: int | None = None
+
+
 class Pending(Enum):
     """The answer of a reader that has nothing now but may have something later."""
 
@@ -101,6 +118,15 @@ class SplitReader(ABC):
         Raises:
             DataError: a row that cannot be decoded, naming its line, column and value.
         """
+
+    def decode_leniently(self, block: Block, refused: list[Refused]) -> Iterator[pa.RecordBatch]:
+        """As `decode`, but a record that cannot become a row is appended to `refused` and left out.
+
+        This is what `.on_error("skip")` and `.on_error("dead_letter")` after a source call. Which
+        records are refused depends on the block alone. A reader whose records cannot be told apart
+        once one is damaged keeps this default, and raises.
+        """
+        return self.decode(block)
 
     def peek(self) -> pa.RecordBatch | None:
         """At least the first row of what is still unread, without reading it; None if that is not cheap."""
