@@ -14,6 +14,7 @@
 
 from streamlib.errors.location import Location, user_location
 from streamlib.errors.names import nearest_names
+from streamlib.errors.policy import FAIL, ErrorPolicy, OnError, Retry
 from streamlib.errors.tree import (
     BuildError,
     ColumnNotFoundError,
@@ -26,10 +27,14 @@ from streamlib.errors.tree import (
 )
 
 __all__ = [
+    "FAIL",
     "BuildError",
     "ColumnNotFoundError",
     "DataError",
+    "ErrorPolicy",
     "Location",
+    "OnError",
+    "Retry",
     "SinkError",
     "SourceError",
     "StreamlibError",

@@ -20,11 +20,16 @@ class StreamlibError(Exception):
         got: what came instead.
         hint: the likely cause, or what to do.
 
+    Attributes:
+        row: the row of the batch, from 0, while its place in the input is not known yet.
+
     >>> print(StreamlibError("the value is no number", where="ticks.csv, line 7", got="'abc'"))
     the value is no number
       where:    ticks.csv, line 7
       got:      'abc'
     """
+
+    row: int | None = None
 
     def __init__(
         self,
@@ -111,13 +116,7 @@ class TypeMismatchError(BuildError):
 
 
 class DataError(StreamlibError):
-    """Bad rows: a malformed line, a null event time, a value that does not fit its type.
-
-    Attributes:
-        row: the row of the batch, from 0, while its place in the input is not known yet.
-    """
-
-    row: int | None = None
+    """Bad rows: a malformed line, a null event time, a value that does not fit its type."""
 
 
 class SourceError(StreamlibError):

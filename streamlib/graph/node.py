@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import pyarrow as pa
 
@@ -20,6 +20,7 @@ from streamlib.errors import (
     BuildError,
     ColumnNotFoundError,
     Location,
+    OnError,
     StreamlibError,
     TypeMismatchError,
 )
@@ -37,6 +38,7 @@ class BuildContext:
         needs_order: whether ties in event time can come from several splits or workers.
         late_read: whether somebody reads the step's `late` output.
         clock: what the step's `make_clock` made, shared by all workers.
+        refuse: whether rows that the step cannot work on leave it as a `Refusal` instead of an error.
     """
 
     worker: int = 0
@@ -45,6 +47,7 @@ class BuildContext:
     needs_order: bool = False
     late_read: bool = False
     clock: EventClock | None = None
+    refuse: bool = False
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -55,6 +58,7 @@ class Node(ABC):
         inputs: the nodes it reads.
         at: the line of the user's script that made it.
         name: given by `.named(...)`; None for a derived one.
+        on_error: given by `.on_error(...)`; None for that of the run.
     """
 
     kind: ClassVar[str] = "step"
@@ -62,6 +66,7 @@ class Node(ABC):
     inputs: tuple[Node, ...] = ()
     at: Location | None = None
     name: str | None = None
+    on_error: OnError | None = None
     schema: pa.Schema = field(init=False)
     """The columns of its rows."""
     time: str | None = field(init=False, default=None)
@@ -134,6 +139,10 @@ class Node(ABC):
     def reads_order(self) -> bool:
         """Whether ties in event time matter to it, so that the hidden order column must come along."""
         return False
+
+    refuses: ClassVar[Literal["never", "rows", "checked"]] = "never"
+    """Whether single rows may be more than it can work on. ``rows``: its operator has no state, and
+    `on_batch` may be called again with parts of a batch; ``checked``: the operator has `check`."""
 
     # What runs.
 
@@ -213,6 +222,7 @@ class SourceNode(Node):
     """Reads a source."""
 
     kind: ClassVar[str] = "read"
+    refuses = "rows"
     source: Source
 
     def derive_schema(self) -> pa.Schema:
@@ -236,12 +246,16 @@ class SideNode(Node):
     tag: str
     side_schema: pa.Schema
     side_time: str | None = None
+    side_timed: bool | None = None
 
     def derive_schema(self) -> pa.Schema:
         return self.side_schema
 
     def derive_time(self) -> str | None:
         return self.side_time
+
+    def derive_timed(self) -> bool:
+        return super().derive_timed() if self.side_timed is None else self.side_timed
 
     @property
     def label(self) -> str:

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from streamlib.contracts import Operator
-from streamlib.errors import BuildError
+from streamlib.errors import FAIL, BuildError, OnError
+from streamlib.graph.dead_letters import TAG as DEAD_LETTERS
 from streamlib.graph.node import BuildContext, Node, SideNode, SinkNode, SourceNode
 
 
@@ -43,6 +44,10 @@ class Step:
         edges: where its output goes.
         sides: for each input side, the steps that feed it.
         stage: the stage it belongs to; larger is nearer to the sinks.
+        needs_order: whether it reads the hidden order of rows.
+        late_read: whether its late rows are read.
+        dead_letters_read: whether its dead letters are read.
+        on_error: what becomes of rows that it cannot work on.
     """
 
     index: int
@@ -54,6 +59,8 @@ class Step:
     stage: int = 0
     needs_order: bool = False
     late_read: bool = False
+    dead_letters_read: bool = False
+    on_error: OnError = FAIL
 
     @property
     def is_source(self) -> bool:
@@ -108,16 +115,23 @@ def topological(sinks: Iterable[Node]) -> list[Node]:
     return order
 
 
-def plan_graph(sinks: Sequence[SinkNode], workers: int = 1, several_splits: bool = True) -> Plan:
+def plan_graph(
+    sinks: Sequence[SinkNode],
+    workers: int = 1,
+    several_splits: bool = True,
+    on_error: OnError = FAIL,
+) -> Plan:
     """Lowers the graph that leads to `sinks`.
 
     Args:
         sinks: what to run.
         workers: on how many workers.
         several_splits: whether rows can come from more than one split, so that ties need an order.
+        on_error: the policy of steps that have none of their own.
 
     Raises:
-        BuildError: there is nothing to run, or two steps have one name.
+        BuildError: there is nothing to run, two steps have one name, or dead letters are read of a step
+            that sends none.
     """
     if not sinks:
         raise BuildError(
@@ -167,15 +181,31 @@ def plan_graph(sinks: Sequence[SinkNode], workers: int = 1, several_splits: bool
             for side, source in enumerate(node.inputs):
                 connect(source, first, side, node.keys if exchange else None, exchange)
         made[id(original)] = last.index
+        if node.refuses != "never":
+            first.on_error = node.on_error or on_error
         for tag in _tags(nodes, original):
             sided[id(original), tag] = first.index
             first.late_read = first.late_read or tag == "late"
+            if tag == DEAD_LETTERS:
+                first.dead_letters_read = True
+                _check_dead_letters(first)
     plan = Plan(steps, workers, list(sinks))
     for step in steps:
         if step.node.gives_order:
             step.needs_order = any(steps[below].needs_order for below in plan.downstream(step.index))
     _set_stages(plan)
     return plan
+
+
+def _check_dead_letters(step: Step) -> None:
+    if step.on_error.policy != "dead_letter":
+        raise BuildError(
+            "its dead letters are read, but it sends none",
+            step=step.name,
+            at=step.node.at,
+            expected='.on_error("dead_letter") on the step, or on_error="dead_letter" for the run',
+            got=f"on_error={step.on_error.policy!r}",
+        )
 
 
 def _tags(nodes: Sequence[Node], owner: Node) -> list[str]:
@@ -223,7 +253,9 @@ def _narrow_sources(nodes: Sequence[Node]) -> dict[int, Node]:
                 kept = [name for name in node.schema.names if name in columns] or node.schema.names[:1]
                 if kept != node.schema.names:
                     source = node.source.with_columns(kept)
-                    narrowed[id(node)] = SourceNode(source=source, at=node.at, name=node.name)
+                    narrowed[id(node)] = SourceNode(
+                        source=source, at=node.at, name=node.name, on_error=node.on_error
+                    )
             continue
         if isinstance(node, SideNode):
             want(node.inputs[0], None)
