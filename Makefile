@@ -27,13 +27,13 @@ endif
 endif
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint types layers package docs check bench simulate clean stale
+.PHONY: help demo test lint types layers package docs reference check bench simulate clean stale
 
 help:
 	@echo "make demo      two million ticks to ten-second bars, in out/"
 	@echo "make test      all tests"
 	@echo "make check     test, lint, types, layers, package and docs: what CI runs"
-	@echo "make lint | types | layers | package | docs | bench | simulate | clean"
+	@echo "make lint | types | layers | package | docs | reference | bench | simulate | clean"
 
 demo: $(VENV)/runtime
 	@mkdir -p out
@@ -62,6 +62,10 @@ package: $(VENV)/dev
 
 docs: $(VENV)/dev
 	$(BIN)/python -m pytest tests/house/test_docs.py tests/house/test_links.py tests/house/test_contributing.py
+
+# docs/reference.md from the docstrings
+reference: $(VENV)/dev
+	$(BIN)/python -m tests.house.reference
 
 check: test lint types layers package docs
 

@@ -25,6 +25,7 @@ SCRIPTS: dict[str, list[str]] = {
     "import_time": ["--runs", "1"],
     "small_batches": ["--batches", "40", "--runs", "1"],
     "compile_time": ["--runs", "1", "--rows", "2000"],
+    "socket_latency": ["--rate", "1000", "--seconds", "2"],
 }
 """The scripts in the order in which they run, each with options that make it small."""
 
@@ -55,18 +56,18 @@ def table(rows: list[Row]) -> str:
     return f"{markdown(rows)}\n\nMeasured with {words(versions())}.\n"
 
 
-def put_into(page: Path, text: str) -> None:
+def put_into(page: Path, text: str, marks: tuple[str, str] = (BEGIN, END)) -> None:
     """Replaces what stands between the two marks of a page.
 
     Raises:
         ValueError: the page has no such marks.
     """
-    whole = page.read_text(encoding="utf-8")
-    if BEGIN not in whole or END not in whole:
-        raise ValueError(f"{page} has no lines {BEGIN} and {END}")
-    before, _, rest = whole.partition(BEGIN)
-    after = rest.partition(END)[2]
-    page.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{after}", encoding="utf-8")
+    whole, (begin, end) = page.read_text(encoding="utf-8"), marks
+    if begin not in whole or end not in whole:
+        raise ValueError(f"{page} has no lines {begin} and {end}")
+    before, _, rest = whole.partition(begin)
+    after = rest.partition(end)[2]
+    page.write_text(f"{before}{begin}\n\n{text}\n{end}{after}", encoding="utf-8")
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -48,42 +48,17 @@ def polars_plans(table: pa.Table) -> dict[str, dict[str, Case]]:
         "from Arrow": lambda: pl.from_arrow(table),
         "from its own frame": lambda: ready,
     }
-    ts, price, volume = pl.col("ts"), pl.col("price"), pl.col("volume")
-    edges = {
-        "arg_min": (price.get(ts.arg_min()), price.get(ts.arg_max())),
-        "sort_by": (price.sort_by("ts").first(), price.sort_by("ts").last()),
-        "min_by": (price.min_by("ts"), price.max_by("ts")),
-        "sort first": (price.first(), price.last()),
-    }
-    start = (ts.cast(pl.Int64) // jobs.WINDOW_US * jobs.WINDOW_US).cast(pl.Datetime("us"))
 
-    def plan(source: Callable[[], Any], name: str, engine: Any) -> Case:
-        first, last = edges[name]
-
+    def plan(source: Callable[[], Any], build: Callable[[Any], Any], engine: Any) -> Case:
         def run() -> pa.Table:
-            lazy = source().lazy()
-            lazy = lazy.sort("ts") if name == "sort first" else lazy
-            result = (
-                lazy.with_columns(window_start=start, pv=price * volume)
-                .group_by("symbol", "window_start")
-                .agg(
-                    trades=pl.len(),
-                    open=first,
-                    high=price.max(),
-                    low=price.min(),
-                    close=last,
-                    volume=volume.sum(),
-                    pv=pl.col("pv").sum(),
-                )
-                .with_columns(vwap=pl.col("pv") / pl.col("volume"))
-            )
-            table: pa.Table = result.collect(engine=engine).to_arrow()
+            table: pa.Table = build(source().lazy()).collect(engine=engine).to_arrow()
             return table
 
         return run
 
+    plans = jobs.polars_plans()
     return {
-        where: {f"{n}, {e}": plan(source, n, e) for n in edges for e in ("in-memory", "streaming")}
+        where: {f"{n}, {e}": plan(source, plans[n], e) for n in plans for e in ("in-memory", "streaming")}
         for where, source in sources.items()
     }
 
@@ -96,12 +71,11 @@ def duckdb_plans(table: pa.Table) -> dict[str, dict[str, Case]]:
     connection.register("arrow_ticks", table)
     connection.execute("CREATE TABLE own_ticks AS SELECT * FROM arrow_ticks")
 
-    def plan(start: str, source: str) -> Case:
-        query = jobs.DUCKDB_QUERY.format(start=start, source=source)
-        return lambda: connection.sql(query).to_arrow_table()
+    def plan(query: str, source: str) -> Case:
+        return lambda: connection.sql(query.format(source=source)).to_arrow_table()
 
     return {
-        where: {name: plan(start, source) for name, start in jobs.DUCKDB_STARTS.items()}
+        where: {name: plan(query, source) for name, query in jobs.duckdb_queries().items()}
         for where, source in (("from Arrow", "arrow_ticks"), ("from its own table", "own_ticks"))
     }
 

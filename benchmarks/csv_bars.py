@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 
 import streamlib as sl
 from benchmarks import answers, jobs
+from benchmarks.compare.engines.duckdb import read_csv
+from benchmarks.compare.job import TICKS
 from benchmarks.measure import Row, fastest, in_turns, one_arrow_thread, parser, report
 from benchmarks.ticks import write_csv
-
-DUCKDB_COLUMNS = "{'ts': 'TIMESTAMP', 'symbol': 'VARCHAR', 'price': 'DOUBLE', 'volume': 'BIGINT'}"
 
 
 def streamlib_case(source: Path, target: Path) -> Callable[[], Path]:
@@ -33,18 +33,16 @@ def duckdb_plans(source: Path, target: Path) -> dict[str, Callable[[], Path]]:
     import duckdb
 
     connection = duckdb.connect(config={"threads": 1, "preserve_insertion_order": False})
-    read = f"read_csv('{source}', header = true, auto_detect = false, columns = {DUCKDB_COLUMNS})"
+    read = read_csv(source, TICKS)
 
-    def plan(start: str) -> Callable[[], Path]:
-        query = jobs.DUCKDB_QUERY.format(start=start, source=read)
-
+    def plan(query: str) -> Callable[[], Path]:
         def run() -> Path:
-            connection.execute(f"COPY ({query}) TO '{target}' (FORMAT parquet)")
+            connection.execute(f"COPY ({query.format(source=read)}) TO '{target}' (FORMAT parquet)")
             return target
 
         return run
 
-    return {name: plan(start) for name, start in jobs.DUCKDB_STARTS.items()}
+    return {name: plan(query) for name, query in jobs.duckdb_queries().items()}
 
 
 def measure(rows: int, symbols: int, runs: int) -> list[Row]:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import streamlib as sl
+from benchmarks.shapes import BARS
 from streamlib import col
 
 WINDOW = "10s"
@@ -30,7 +34,7 @@ def bars(ticks: sl.Stream) -> sl.Stream:
     )
 
 
-BAR_COLUMNS = ("symbol", "window_start", "trades", "open", "high", "low", "close", "volume", "vwap")
+BAR_COLUMNS = tuple(BARS.types)
 """What the engines must agree on; `window_end` is `window_start` plus ten seconds."""
 
 DUCKDB_QUERY = """
@@ -44,3 +48,48 @@ DUCKDB_STARTS = {
     "integers": f"make_timestamp(epoch_us(ts) // {WINDOW_US} * {WINDOW_US})",
 }
 """How DuckDB may compute the start of a window."""
+
+
+def duckdb_queries() -> dict[str, str]:
+    """DuckDB's plans by name, each with ``{source}`` in place of a table."""
+    return {
+        name: DUCKDB_QUERY.format(start=start, source="{source}") for name, start in DUCKDB_STARTS.items()
+    }
+
+
+def polars_plans() -> dict[str, Callable[[Any], Any]]:
+    """Polars' plans by name: the ways to find the first and the last price. Each takes a lazy frame."""
+    import polars as pl
+
+    ts, price, volume = pl.col("ts"), pl.col("price"), pl.col("volume")
+    edges = {
+        "arg_min": (price.get(ts.arg_min()), price.get(ts.arg_max())),
+        "sort_by": (price.sort_by("ts").first(), price.sort_by("ts").last()),
+        "min_by": (price.min_by("ts"), price.max_by("ts")),
+        "sort first": (price.first(), price.last()),
+    }
+    start = (ts.cast(pl.Int64) // WINDOW_US * WINDOW_US).cast(pl.Datetime("us"))
+
+    def plan(name: str) -> Callable[[Any], Any]:
+        first, last = edges[name]
+
+        def build(lazy: Any) -> Any:
+            lazy = lazy.sort("ts") if name == "sort first" else lazy
+            return (
+                lazy.with_columns(window_start=start, pv=price * volume)
+                .group_by("symbol", "window_start")
+                .agg(
+                    trades=pl.len(),
+                    open=first,
+                    high=price.max(),
+                    low=price.min(),
+                    close=last,
+                    volume=volume.sum(),
+                    pv=pl.col("pv").sum(),
+                )
+                .with_columns(vwap=pl.col("pv") / pl.col("volume"))
+            )
+
+        return build
+
+    return {name: plan(name) for name in edges}

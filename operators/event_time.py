@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from streamlib.contracts import Operator, Output, Wait
+from streamlib.contracts import Operator, Output, Refusal, Wait
 from streamlib.elements import (
     MAX_TIME,
     MIN_TIME,
@@ -29,7 +29,7 @@ from streamlib.elements import (
 )
 from streamlib.errors import BuildError, DataError
 from streamlib.eventtime import EventClock, IdlePolicy, SplitTime
-from streamlib.eventtime.splits import PerValues, SplitState
+from streamlib.eventtime.splits import PerValues, Suspect
 from streamlib.graph import BuildContext, Node
 from streamlib.kernels.marks import advance, advance_splits
 
@@ -53,6 +53,7 @@ class EventTimeNode(Node):
     """
 
     kind: ClassVar[str] = "event_time"
+    refuses = "checked"
     gives_order: ClassVar[bool] = True
     column: str
     max_delay: int | None
@@ -128,27 +129,38 @@ class EventTimeOperator(Operator):
         self.node = node
         self.clock = context.clock
         self.needs_order = context.needs_order
+        self.refuse = context.refuse
+        self.workers = context.workers
         self.held: list[tuple[Batch, Int64s]] = []
         self.behind = 0
 
     def on_batch(self, batch: Batch, side: int = 0) -> Sequence[Output]:
         """Reads the times; the rows leave at the end of their block."""
+        self.held.append((batch, self._times(batch)))
+        return ()
+
+    def check(self, batch: Batch, side: int = 0) -> None:
+        """Raises for a row without an event time, or with one that does not fit."""
+        self._times(batch)
+
+    def _times(self, batch: Batch) -> Int64s:
         column = batch.rows.column(self.node.column)
         if column.null_count:
             row = int(np.flatnonzero(np.asarray(pc.is_null(column)))[0])
-            raise DataError(
+            null = DataError(
                 f"the event time {self.node.column!r} is null",
                 where=_where(batch, row),
                 expected=f"a {column.type} in every row",
                 got="null",
                 hint=f'drop such rows with .filter(col("{self.node.column}").is_not_null()) before event_time',
             )
+            null.row = row
+            raise null
         try:
-            self.held.append((batch, times_ns(column, self.node.column)))
+            return times_ns(column, self.node.column)
         except DataError as error:
             error.row = _first_unfit(column, self.node.column)
             raise
-        return ()
 
     def on_block_end(self, end: BlockEnd) -> Iterator[Output]:
         """Stamps the block's batches when all earlier blocks of the split have passed."""
@@ -157,9 +169,15 @@ class EventTimeOperator(Operator):
         while not clock.is_turn(end.split, end.block):
             yield Wait(lambda: clock.is_turn(end.split, end.block))
         split, held, self.held = clock.splits[end.split], self.held, []
-        stamped = [self._stamp(batch, times, split, end.split) for batch, times in held]
+        refused: list[tuple[Suspect, DataError]] = []
+        stamped = [
+            self._stamp(part, part_times, split, end.split)
+            for batch, times in held
+            for part, part_times in self._sift(batch, times, split, refused)
+        ]
         clock.pass_block(end.split)
         yield from stamped
+        yield from self._refused(refused)
 
     def _stamp(self, batch: Batch, times: Int64s, split: SplitTime, number: int) -> Batch:
         node = self.node
@@ -168,21 +186,16 @@ class EventTimeOperator(Operator):
             order = (number << POSITION_BITS) + split.rows
         split.rows += len(times)
         assert split.rows < 1 << POSITION_BITS and number < 1 << (63 - POSITION_BITS)
-        if node.max_jump is not None:
-            self._check_jumps(batch, times, split, node.max_jump)
         if node.per:
             marks, behind = self._advance_per(batch, times, split)
         else:
             delay = MAX_TIME if node.max_delay is None else node.max_delay
-            sure = times if split.suspect is None else times[:-1]
-            progress = advance(sure, split.max_time, split.floor, delay)
+            progress = advance(times, split.max_time, split.floor, delay)
             if progress.behind and split.floor != MIN_TIME:
                 split.late_entry_rows += (
-                    progress.behind - advance(sure, split.max_time, MIN_TIME, delay).behind
+                    progress.behind - advance(times, split.max_time, MIN_TIME, delay).behind
                 )
             split.max_time, marks, behind = progress.running_max, progress.marks, progress.behind
-            if marks is not None and len(sure) < len(times):
-                marks = np.append(marks, times[-1:])
         if node.max_delay is None:
             marks, behind = None, 0
         self.behind += behind
@@ -227,50 +240,74 @@ class EventTimeOperator(Operator):
             split.max_time = max(split.max_time, int(times.max()))
         return (marks if behind else None), behind
 
-    def _check_jumps(self, batch: Batch, times: Int64s, split: SplitTime, max_jump: int) -> None:
-        """Refuses a row far ahead of its split unless the next row is as far."""
+    def _sift(
+        self, batch: Batch, times: Int64s, split: SplitTime, refused: list[tuple[Suspect, DataError]]
+    ) -> Iterator[tuple[Batch, Int64s]]:
+        """The batch without rows that jump far ahead of their split and that the next row does not confirm.
+
+        A jump in the last row is held back until the next batch says what it is.
+        """
+        if self.node.max_jump is None:
+            yield batch, times
+            return
+        far, keep = self.node.max_jump, np.ones(len(times), dtype=np.bool_)
         row, top = 0, split.max_time
         while row < len(times):
-            if split.suspect is not None:
-                where, time, limit = split.suspect
-                if times[row] <= limit:
-                    raise self.jump_error(where, time, limit, max_jump)
+            suspect = split.suspect
+            if suspect is not None:
                 split.suspect = None
-                top = max(top, time)
-                if row == 0:  # it was the last row of an earlier batch, and has moved nothing yet
-                    split.max_time = top
+                if times[row] > suspect.limit:
+                    top = suspect.time
+                    if row == 0:
+                        yield suspect.row, np.array([suspect.time], dtype=np.int64)
+                else:
+                    keep[row - 1 if row else slice(0)] = False
+                    refused.append((suspect, self.jump_error(suspect)))
             if top == MIN_TIME:
                 top, row = int(times[row]), row + 1
                 continue
             rest = times[row:]
             before = np.maximum.accumulate(np.concatenate(([top], rest[:-1])))
-            ahead = np.flatnonzero(rest > np.minimum(before, MAX_TIME - max_jump) + max_jump)
+            ahead = np.flatnonzero(rest > np.minimum(before, MAX_TIME - far) + far)
             if not len(ahead):
-                return
+                break
             at = row + int(ahead[0])
             top = int(before[ahead[0]])
-            split.suspect = (_where(batch, at), int(times[at]), add_time(top, max_jump))
+            limit = add_time(top, far)
+            split.suspect = Suspect(batch.slice(at, 1), _where(batch, at), int(times[at]), limit)
             row = at + 1
+        if split.suspect is not None:
+            keep[-1] = False
+        if keep.all():
+            yield batch, times
+        elif keep.any():
+            yield batch.filter(keep), times[keep]
 
-    def jump_error(self, where: str, time: int, limit: int, max_jump: int) -> DataError:
+    def _refused(self, refused: Sequence[tuple[Suspect, DataError]]) -> Iterator[Output]:
+        """Rows that jumped: by the step's policy."""
+        for suspect, error in refused:
+            if not self.refuse:
+                raise error
+            yield Refusal(suspect.row, [error])
+
+    def jump_error(self, suspect: Suspect) -> DataError:
         """The error for a jump that the next row did not confirm."""
+        assert self.node.max_jump is not None
         return DataError(
-            f"an event time jumps by more than max_jump={format_duration(max_jump)!r}"
+            f"an event time jumps by more than max_jump={format_duration(self.node.max_jump)!r}"
             ", and the next row does not confirm it",
-            where=where,
-            expected=f"at most {format_time(limit)}",
-            got=format_time(time),
+            where=suspect.where,
+            expected=f"at most {format_time(suspect.limit)}",
+            got=format_time(suspect.time),
             hint="correct the row, or raise max_jump if gaps of this length are real",
         )
 
-    def on_end(self) -> Sequence[Output]:
-        """A jump in the last row of a split stays unconfirmed."""
+    def on_end(self) -> Iterator[Output]:
+        """A jump in the last row of a split stays unconfirmed; the last worker to end says so."""
         assert self.clock is not None
-        for split in self.clock.splits.values():
-            ended = split.state is SplitState.ENDED
-            if ended and self.node.max_jump is not None and split.suspect is not None:
-                raise self.jump_error(*split.suspect, self.node.max_jump)
-        return ()
+        if self.clock.worker_ended() == self.workers:
+            left = [split.suspect for split in self.clock.splits.values() if split.suspect is not None]
+            yield from self._refused([(suspect, self.jump_error(suspect)) for suspect in left])
 
     def counters(self) -> dict[str, int]:
         """Rows behind their mark, late or not."""

@@ -32,6 +32,7 @@ class ExplodeNode(Node):
     """
 
     kind: ClassVar[str] = "explode"
+    refuses = "rows"
     columns: tuple[str, ...]
 
     def derive_schema(self) -> pa.Schema:

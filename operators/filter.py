@@ -29,6 +29,7 @@ class FilterNode(Node):
     """
 
     kind: ClassVar[str] = "filter"
+    refuses = "rows"
     predicate: Expr
 
     def derive_schema(self) -> pa.Schema:

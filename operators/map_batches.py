@@ -1,12 +1,13 @@
 """`map_batches`: a function of the user's on whole batches.
 
 The contract is f(x + y) = f(x) + f(y): the function sees batches cut anywhere, so a row's output
-must depend on that row alone. It is tried with an empty batch when the graph is built.
+must depend on that row alone. Where no schema is given, it is tried with an empty batch when the graph
+is built.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import ClassVar
@@ -16,10 +17,12 @@ import pyarrow as pa
 
 from streamlib.contracts import Operator, Output
 from streamlib.elements import Batch, times_ns
-from streamlib.errors import BuildError, Location, StreamlibError, UserFunctionError
+from streamlib.errors import BuildError, StreamlibError, UserFunctionError
 from streamlib.graph import BuildContext, Node
-
-BatchFunction = Callable[[pa.RecordBatch], "pa.RecordBatch | pa.Table"]
+from streamlib.operators.functions.batch_forms import Form, given_as
+from streamlib.operators.functions.batch_results import fitted, found_schema, rows_of
+from streamlib.operators.functions.callee import Callee, Made
+from streamlib.operators.functions.event_times import keeps_time
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -27,77 +30,49 @@ class MapBatchesNode(Node):
     """Calls a function for each batch.
 
     Attributes:
-        function: takes a pyarrow.RecordBatch, returns one or a Table, of any number of rows.
+        callee: the function, or the class that each worker builds one object of.
+        form: what it is given.
         given: the schema it returns; found with an empty batch when None.
     """
 
     kind: ClassVar[str] = "map_batches"
-    function: BatchFunction
+    refuses = "rows"
+    callee: Callee
+    form: Form = Form.BATCH
     given: pa.Schema | None = None
 
     def derive_schema(self) -> pa.Schema:
-        if not callable(self.function):
-            raise BuildError("map_batches needs a function", got=repr(self.function))
-        if self.given is not None:
-            return self.given
+        return self._tried() if self.given is None else self.given
+
+    def _tried(self) -> pa.Schema:
+        described, schema = self.callee.described, self.inputs[0].schema
+        made = Made(self.callee)
+        empty = pa.RecordBatch.from_arrays([pa.array([], f.type) for f in schema], schema=schema)
         try:
-            result = self.function(_empty(self.inputs[0].schema))
-        except Exception as error:
-            raise UserFunctionError(
-                f"{self.described} fails on an empty batch, which is how its columns are found",
-                got=f"{type(error).__name__}: {error}",
-                hint="make it work on a batch of no rows, or name the columns with schema=",
-            ) from error
-        return self._rows(result).schema
-
-    def validate(self) -> None:
-        if self.inputs[0].time is not None and self.time is None:
-            raise BuildError(
-                f"{self.described} drops the event-time column",
-                expected=f"a column {self.inputs[0].time!r} in what it returns",
-                got=", ".join(self.schema.names),
-                hint="return the time column too; drop it after the windows",
-            )
-
-    @property
-    def described(self) -> str:
-        """The function with the line it is defined on."""
-        code = getattr(self.function, "__code__", None)
-        name = getattr(self.function, "__qualname__", repr(self.function))
-        return name if code is None else f"{name} ({Location(code.co_filename, code.co_firstlineno)})"
-
-    def describe(self) -> str:
-        return str(getattr(self.function, "__name__", self.function))
-
-    def _rows(self, result: object) -> pa.RecordBatch:
-        if isinstance(result, pa.Table):
-            batches = result.combine_chunks().to_batches()
-            return batches[0] if batches else _empty(result.schema)
-        if not isinstance(result, pa.RecordBatch):
-            raise UserFunctionError(
-                f"{self.described} returned the wrong thing",
-                expected="a pyarrow.RecordBatch or Table",
-                got="nothing: is a return missing?" if result is None else type(result).__name__,
-            )
-        return result
-
-    def call(self, rows: pa.RecordBatch) -> pa.RecordBatch:
-        """The function's result, of the node's schema."""
-        try:
-            result = self._rows(self.function(rows))
+            result = made.function()(given_as(self.form)(empty))
         except StreamlibError:
             raise
         except Exception as error:
             raise UserFunctionError(
-                f"{self.described} raised {type(error).__name__}", got=str(error) or type(error).__name__
+                f"{described} fails on an empty batch, which is how its columns are found",
+                got=f"{type(error).__name__}: {error}",
+                hint="make it work on a batch of no rows, or name the columns with schema=",
             ) from error
-        if result.schema.names != self.schema.names or result.schema.types != self.schema.types:
-            raise UserFunctionError(
-                f"{self.described} returned other columns than before",
-                expected=_columns(self.schema),
-                got=_columns(result.schema),
+        finally:
+            made.close()
+        found, unknown = found_schema(rows_of(result, described).schema, schema)
+        if unknown:
+            raise BuildError(
+                f"the type of column {unknown[0]!r}, which {described} returns, does not show in an empty batch",
+                hint=f"name the columns with schema={{{unknown[0]!r}: ..., ...}}",
             )
-        return result
+        return found
+
+    def validate(self) -> None:
+        keeps_time(self, self.callee.described)
+
+    def describe(self) -> str:
+        return self.callee.short
 
     def build(self, context: BuildContext) -> Operator:
         return MapBatchesOperator(self, context)
@@ -115,14 +90,30 @@ class MapBatchesOperator(Operator):
     def __init__(self, node: MapBatchesNode, context: BuildContext) -> None:
         self.node = node
         self.batch_rows = context.batch_rows
+        self.given_as = given_as(node.form)
+        self.made = Made(node.callee)
 
     def on_batch(self, batch: Batch, side: int = 0) -> Iterator[Output]:
         """Yields the function's results, cut to the largest batch."""
         for piece in _pieces(batch, self.node.time is not None):
-            rows = self.node.call(piece.rows)
-            result = self._hidden(piece, rows)
-            for offset in range(0, len(result), self.batch_rows):
-                yield result if len(result) <= self.batch_rows else result.slice(offset, self.batch_rows)
+            for rows in self._called(piece.rows):
+                result = self._hidden(piece, rows)
+                for offset in range(0, len(result), self.batch_rows):
+                    yield result if len(result) <= self.batch_rows else result.slice(offset, self.batch_rows)
+
+    def _called(self, rows: pa.RecordBatch) -> Sequence[pa.RecordBatch]:
+        """The function's result, of the node's schema."""
+        described = self.node.callee.described
+        function = self.made.function()
+        try:
+            result = function(self.given_as(rows))
+        except StreamlibError:
+            raise
+        except Exception as error:
+            raise UserFunctionError(
+                f"{described} raised {type(error).__name__}", got=str(error) or type(error).__name__
+            ) from error
+        return fitted(rows_of(result, described), self.node.schema, described)
 
     def _hidden(self, piece: Batch, rows: pa.RecordBatch) -> Batch:
         count = rows.num_rows
@@ -138,16 +129,25 @@ class MapBatchesOperator(Operator):
         column = rows.column(name)
         if column.null_count:
             raise UserFunctionError(
-                f"{self.node.described} returned a null event time", where=f"column {name!r}"
+                f"{self.node.callee.described} returned a null event time", where=f"column {name!r}"
             )
         time = times_ns(column, name)
         if not np.array_equal(time, piece.time) and not np.isin(time, piece.time).all():
             raise UserFunctionError(
-                f"{self.node.described} changed the event time {name!r}",
+                f"{self.node.callee.described} changed the event time {name!r}",
                 expected="the times of the rows it was given",
                 hint="compute times before event_time, or put the new time into another column",
             )
         return Batch(rows, time, mark, order, origin)
+
+    def on_end(self) -> Sequence[Output]:
+        """The input has ended: an object that was built is closed by the thread that called it."""
+        self.made.close()
+        return ()
+
+    def close(self) -> None:
+        """Closes what was built, where the run ended before the input."""
+        self.made.close()
 
 
 def _pieces(batch: Batch, time_is_column: bool) -> Iterator[Batch]:
@@ -167,11 +167,3 @@ def _pieces(batch: Batch, time_is_column: bool) -> Iterator[Batch]:
     for begin, end in pairwise([0, *ends]):
         piece = batch.slice(begin, end - begin)
         yield piece if behind[begin] else replace(piece, mark=None)
-
-
-def _empty(schema: pa.Schema) -> pa.RecordBatch:
-    return pa.RecordBatch.from_arrays([pa.array([], f.type) for f in schema], schema=schema)
-
-
-def _columns(schema: pa.Schema) -> str:
-    return ", ".join(f"{f.name} {f.type}" for f in schema)

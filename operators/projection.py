@@ -25,6 +25,7 @@ class SelectNode(Node):
     """
 
     kind: ClassVar[str] = "select"
+    refuses = "rows"
     exprs: Mapping[str, Expr]
     keep: bool = False
 

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from streamlib._version import __version__
-    from streamlib.connectors.formats import arrow, csv, jsonl, parquet
+    from streamlib.connectors.formats import arrow, csv, jsonl, lines, parquet, raw_bytes, regex
     from streamlib.errors import (
         BuildError,
         ColumnNotFoundError,
         DataError,
+        Retry,
         SinkError,
         SourceError,
         StreamlibError,
@@ -39,18 +40,30 @@ if TYPE_CHECKING:
         struct,
         when,
     )
-    from streamlib.job import explain, run
+    from streamlib.job import Job, explain, run, start
     from streamlib.observe.report import Report
     from streamlib.operators.windows.tumbling import tumbling
-    from streamlib.streams import UNTIL_END, KeyedStream, Stream, WindowedStream, read, read_arrow, read_files
+    from streamlib.streams import (
+        FOREVER,
+        UNTIL_END,
+        KeyedStream,
+        Stream,
+        Table,
+        WindowedStream,
+        read,
+        read_arrow,
+        read_files,
+        read_socket,
+    )
 
 _HOME = {
     "streamlib._version": ("__version__",),
-    "streamlib.connectors.formats": ("arrow", "csv", "jsonl", "parquet"),
+    "streamlib.connectors.formats": ("arrow", "csv", "jsonl", "lines", "parquet", "raw_bytes", "regex"),
     "streamlib.errors": (
         "BuildError",
         "ColumnNotFoundError",
         "DataError",
+        "Retry",
         "SinkError",
         "SourceError",
         "StreamlibError",
@@ -69,33 +82,40 @@ _HOME = {
         "struct",
         "when",
     ),
-    "streamlib.job": ("explain", "run"),
+    "streamlib.job": ("Job", "explain", "run", "start"),
     "streamlib.observe.report": ("Report",),
     "streamlib.operators.windows.tumbling": ("tumbling",),
     "streamlib.streams": (
+        "FOREVER",
         "UNTIL_END",
         "KeyedStream",
         "Stream",
+        "Table",
         "WindowedStream",
         "read",
         "read_arrow",
         "read_files",
+        "read_socket",
     ),
 }
 """Where each public name lives. A room is imported when one of its names is first used."""
 
 __all__ = [
+    "FOREVER",
     "UNTIL_END",
     "BuildError",
     "ColumnNotFoundError",
     "DataError",
     "Expr",
+    "Job",
     "KeyedStream",
     "Report",
+    "Retry",
     "SinkError",
     "SourceError",
     "Stream",
     "StreamlibError",
+    "Table",
     "TypeMismatchError",
     "UserFunctionError",
     "WindowedStream",
@@ -110,12 +130,17 @@ __all__ = [
     "explain",
     "from_epoch",
     "jsonl",
+    "lines",
     "lit",
     "parquet",
+    "raw_bytes",
     "read",
     "read_arrow",
     "read_files",
+    "read_socket",
+    "regex",
     "run",
+    "start",
     "struct",
     "tumbling",
     "when",

@@ -40,7 +40,7 @@ _THREAD_END_S_MAX = 5.0
 
 def _process_state() -> dict[str, Any]:
     name, words, position, has_gauss, gauss = np.random.get_state()
-    environment = {key: value for key, value in os.environ.items() if key != "PYTEST_CURRENT_TEST"}
+    environment = {key: value for key, value in os.environ.items() if key not in ("PYTEST_CURRENT_TEST", "_RJEM_MALLOC_CONF")}
     return {
         "working folder": os.getcwd(),
         "environment": environment,

@@ -9,6 +9,8 @@ from typing import BinaryIO
 from streamlib.connectors.files.open_files import open_input, open_output, sync_file, writing
 from streamlib.connectors.formats.csv_text import Csv
 from streamlib.connectors.formats.jsonl import Jsonl
+from streamlib.connectors.formats.lines import Lines
+from streamlib.connectors.formats.raw import RawBytes
 from streamlib.contracts import Format, Pending
 
 COPY_BYTES = 1 << 20
@@ -17,7 +19,7 @@ COPY_BYTES = 1 << 20
 def merge_parts(parts: Sequence[str], whole: str, fmt: Format, compression: str | None) -> None:
     """Writes the rows of `parts`, in their order, to the new file `whole`, and makes it durable.
 
-    CSV and JSON Lines are copied as they stand, later headers left out; other formats go through their
+    Text and raw bytes are copied as they stand, later CSV headers left out; other formats go through their
     own reader and writer, one row group or record batch at a time.
 
     Raises:
@@ -26,7 +28,7 @@ def merge_parts(parts: Sequence[str], whole: str, fmt: Format, compression: str 
     with writing(whole):
         out = open_output(whole, compression)
         try:
-            if isinstance(fmt, Csv | Jsonl):
+            if isinstance(fmt, Csv | Jsonl | Lines | RawBytes):
                 _copy_text(parts, out, fmt)
             else:
                 _copy_rows(parts, out, fmt)
@@ -36,7 +38,7 @@ def merge_parts(parts: Sequence[str], whole: str, fmt: Format, compression: str 
         sync_file(whole)
 
 
-def _copy_text(parts: Sequence[str], out: BinaryIO, fmt: Csv | Jsonl) -> None:
+def _copy_text(parts: Sequence[str], out: BinaryIO, fmt: Csv | Jsonl | Lines | RawBytes) -> None:
     for number, path in enumerate(parts):
         with open_input(path) as file:
             if number and isinstance(fmt, Csv) and fmt.header:

@@ -9,19 +9,17 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 
 from streamlib.connectors.files.open_files import missing, open_input, unreadable
-from streamlib.connectors.formats.names import format_of, format_suffix, has_format_suffix
+from streamlib.connectors.files.reader import FILE_COLUMNS, FilesReader
+from streamlib.connectors.formats.names import ANY_FILE, format_of, format_suffix, has_format_suffix
 from streamlib.connectors.schemas import schema_of
-from streamlib.contracts import Block, Format, FormatReader, Pending, Source, Split, SplitReader
+from streamlib.contracts import Format, FormatReader, Source, Split, SplitReader
 from streamlib.errors import BuildError, ColumnNotFoundError, SourceError, nearest_names
-
-FILE_COLUMNS = pa.schema({"file_path": pa.string(), "file_row": pa.int64()})
-"""What `metadata=True` adds: the file's path, and the row's number within the file, from 0."""
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
@@ -101,7 +99,7 @@ class FileSource(Source):
         for name in columns:
             if name not in schema.names:
                 raise ColumnNotFoundError.of(name, schema.names)
-        other = FileSource.__new__(FileSource)
+        other = type(self).__new__(type(self))
         other.__dict__.update(self.__dict__)
         own = [n for n in schema.names if n not in FILE_COLUMNS.names or not self._metadata]
         keep = list(columns)
@@ -121,23 +119,20 @@ class FileSource(Source):
 
     def open_file(self, path: str, position: Any) -> FormatReader:
         """A reader of one of the files."""
-        fmt, schema = self._chosen_format(), self._full_schema()
-        own = [n for n in schema.names if not (self._metadata and n in FILE_COLUMNS.names)]
-        wanted = self._columns
-        columns = None if wanted is None else [n for n in own if n in set(wanted)]
         file = open_input(path)
         try:
-            return fmt.open_reader(
-                file,
-                path,
-                pa.schema([schema.field(n) for n in own]),
-                columns,
-                position,
-                exact=self._declared is None,
-            )
+            return self.reader_of(file, path, position)
         except BaseException:
             file.close()
             raise
+
+    def reader_of(self, file: BinaryIO, path: str, position: Any) -> FormatReader:
+        """A reader of an open file, which it closes."""
+        fmt, schema = self._chosen_format(), self._full_schema()
+        own = [n for n in schema.names if not (self._metadata and n in FILE_COLUMNS.names)]
+        columns = None if self._columns is None else [n for n in own if n in set(self._columns)]
+        fields = pa.schema([schema.field(n) for n in own])
+        return fmt.open_reader(file, path, fields, columns, position, exact=self._declared is None)
 
     @property
     def metadata(self) -> bool:
@@ -151,13 +146,7 @@ class FileSource(Source):
 
     def _full_schema(self) -> pa.Schema:
         if self._full is None:
-            first, fmt = self._files()[0], self._chosen_format()
-            own = self._declared
-            with open_input(first) as file:
-                if own is None:
-                    own = fmt.infer_schema(file, first)
-                else:  # what cannot work is known before the run
-                    fmt.open_reader(file, first, own).close()
+            own = self._schema_of_files()
             if self._metadata:
                 taken = [n for n in own.names if n in FILE_COLUMNS.names]
                 if taken:
@@ -168,6 +157,15 @@ class FileSource(Source):
                 own = pa.schema([*own, *FILE_COLUMNS])
             self._full = own
         return self._full
+
+    def _schema_of_files(self) -> pa.Schema:
+        """The declared schema, if it fits the first file, or that file's own."""
+        first, fmt = self._files()[0], self._chosen_format()
+        with open_input(first) as file:
+            if self._declared is None:
+                return fmt.infer_schema(file, first)
+            fmt.open_reader(file, first, self._declared).close()  # what cannot work is known before the run
+        return self._declared
 
     def _files(self) -> list[str]:
         if self._found is None:
@@ -184,7 +182,7 @@ class FileSource(Source):
             if not os.path.exists(path):
                 raise missing(path)
             return [path]
-        found = [f for f in glob.glob(path, recursive=True) if os.path.isfile(f) and not _hidden(f, path)]
+        found = [f for f in glob.glob(path, recursive=True) if os.path.isfile(f) and not is_hidden(f, path)]
         if not found:
             raise _no_match(path)
         return found
@@ -206,8 +204,9 @@ class FileSource(Source):
                     got=", ".join(kinds),
                 )
         else:
-            suffixes = format_of(self._given).suffixes
-            files = [f for f in files if format_suffix(f) in suffixes]
+            given = format_of(self._given)
+            if given.name not in ANY_FILE:
+                files = [f for f in files if format_suffix(f) in given.suffixes]
         if not files:
             raise SourceError(
                 "the folder holds no files to read",
@@ -219,7 +218,7 @@ class FileSource(Source):
         return files
 
 
-def _hidden(file: str, pattern: str) -> bool:
+def is_hidden(file: str, pattern: str) -> bool:
     """Whether a part of the path that the pattern matched begins like an output in the making."""
     fixed = 0
     for part in pattern.split(os.sep):
@@ -244,85 +243,3 @@ def _no_match(pattern: str) -> SourceError:
             f"in {folder or '.'!r} there are {', '.join(map(repr, near))}" if near else f"{folder!r} is empty"
         )
     return SourceError("no file matches the pattern", where=pattern, hint=hint)
-
-
-class FilesReader(SplitReader):
-    """Reads the files of one split, one after another.
-
-    The position is ``{"file": path, "at": position in it, "row": rows of the split before that file}``.
-    """
-
-    def __init__(self, source: FileSource, files: Sequence[str], position: Any) -> None:
-        self._source, self._files, self._schema = source, list(files), source.schema()
-        self._index, self._row, at = 0, 0, None
-        if position is not None:
-            if position["file"] not in self._files:
-                raise SourceError(
-                    "a file that was being read is gone",
-                    where=position["file"],
-                    hint="a job goes on only over the files it began with",
-                )
-            self._index, self._row = self._files.index(position["file"]), int(position["row"])
-            at = position["at"]
-        self._rows_here = 0
-        self._reader: FormatReader | None = source.open_file(self._files[self._index], at)
-
-    def read(self) -> Block | Pending | None:
-        while self._reader is not None:
-            inner = self._reader.read()
-            if isinstance(inner, Pending):
-                return inner
-            if inner is not None:
-                return self._outer(inner)
-            self._next_file()
-        return None
-
-    def decode(self, block: Block) -> Iterator[pa.RecordBatch]:
-        reader, path, inner = block.data
-        if not self._source.metadata:
-            yield from reader.decode(inner)
-            return
-        row = inner.first_row
-        for rows in reader.decode(inner):
-            yield self._with_metadata(rows, path, row)
-            row += rows.num_rows
-
-    def peek(self) -> pa.RecordBatch | None:
-        rows = None if self._reader is None else self._reader.peek()
-        if rows is not None and self._source.metadata:
-            rows = self._with_metadata(rows, self._files[self._index], 0)
-        return rows
-
-    def close(self) -> None:
-        if self._reader is not None:
-            self._reader.close()
-            self._reader = None
-
-    def _next_file(self) -> None:
-        assert self._reader is not None
-        self._reader.close()
-        self._reader = None
-        self._index += 1
-        self._row, self._rows_here = self._row + self._rows_here, 0
-        if self._index < len(self._files):
-            self._reader = self._source.open_file(self._files[self._index], None)
-
-    def _outer(self, inner: Block) -> Block:
-        path = self._files[self._index]
-        position = {"file": path, "at": inner.position, "row": self._row}
-        if isinstance(inner.position, dict):
-            self._rows_here = int(inner.position.get("row", 0))
-        first_row = None if inner.first_row is None else self._row + inner.first_row
-        return Block((self._reader, path, inner), position, first_row, inner.first_line, inner.nbytes)
-
-    def _with_metadata(self, rows: pa.RecordBatch, path: str, first_row: int) -> pa.RecordBatch:
-        numbers = range(first_row, first_row + rows.num_rows)
-        columns = []
-        for field in self._schema:
-            if field.name == "file_path":
-                columns.append(pa.repeat(pa.scalar(path, pa.string()), rows.num_rows))
-            elif field.name == "file_row":
-                columns.append(pa.array(numbers, pa.int64()))
-            else:
-                columns.append(rows.column(field.name))
-        return pa.RecordBatch.from_arrays(columns, schema=self._schema)

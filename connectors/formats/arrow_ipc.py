@@ -16,6 +16,7 @@ from streamlib.connectors.formats.binary import (
     Gather,
     arrow_file,
     check_fits,
+    check_names,
     reading,
     shaped,
     wanted_schema,
@@ -101,14 +102,20 @@ def _opened(file: BinaryIO, name: str, fields: list[int] | None) -> tuple[Any, b
     options = pa.ipc.IpcReadOptions(included_fields=fields, use_threads=False)
     with reading(name):
         if not file.seekable():
-            return pa.ipc.open_stream(file, options=options), False
+            return _readable(pa.ipc.open_stream(file, options=options)), False
         file.seek(0)
         is_file = file.read(len(FILE_MAGIC)) == FILE_MAGIC
         file.seek(0)
         source = arrow_file(file, mapped=True)
         if is_file:
-            return pa.ipc.open_file(source, options=options), True
-        return pa.ipc.open_stream(source, options=options), False
+            return _readable(pa.ipc.open_file(source, options=options)), True
+        return _readable(pa.ipc.open_stream(source, options=options)), False
+
+
+def _readable(opened: Any) -> Any:
+    """The same reader, once all names of its schema have been read: a damaged one may be no text."""
+    check_names(opened.schema)
+    return opened
 
 
 class _IpcReader(FormatReader):
@@ -130,7 +137,7 @@ class _IpcReader(FormatReader):
 
     def _slices(self, rows: pa.RecordBatch, where: str) -> Iterator[pa.RecordBatch]:
         with reading(where):
-            rows.validate()
+            rows.validate(full=True)  # offsets that point elsewhere would crash whoever follows them
         rows = shaped(rows, self._schema)
         for start in range(0, rows.num_rows, self._format.batch_rows):
             yield rows.slice(start, self._format.batch_rows)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, BinaryIO
 
@@ -66,6 +66,14 @@ def check_fits(found: pa.Schema, schema: pa.Schema, name: str, exact: bool) -> N
             got=f"{extra[0]}: {found.field(extra[0]).type}",
             hint="declare schema= to read only the columns it names",
         )
+
+
+def check_names(fields: Iterable[pa.Field]) -> None:
+    """Reads every name in a schema, nested ones too. Raises UnicodeDecodeError where one is no text."""
+    for field in fields:
+        _ = field.name, str(field.type)
+        if pa.types.is_nested(field.type):
+            check_names(field.type.field(i) for i in range(field.type.num_fields))
 
 
 def wanted_schema(schema: pa.Schema, columns: Sequence[str] | None) -> pa.Schema:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 import numpy as np
 import numpy.typing as npt
@@ -37,12 +38,21 @@ class CsvCutter:
         return self._cut_quoted(data, ended)
 
     def records(self, data: bytes) -> list[tuple[int, int]]:
+        """Where each record of the text begins and ends, blank lines left out unless they are rows."""
         spans, start = [], 0
-        for end in self._ends(data, True)[0]:
+        for end in self._all_ends(data):
             if self.blank_is_row or data[start:end].strip(b"\r\n"):
                 spans.append((start, end))
             start = end
         return spans
+
+    def _all_ends(self, data: bytes) -> list[int]:
+        plain = (self.quote is None or self.quote not in data) and (
+            self.escape is None or self.escape not in data
+        )
+        if plain:
+            return list(accumulate(len(line) for line in data.splitlines(keepends=True)))
+        return self._ends(data, True)[0]
 
     def first_end(self, data: bytes, ended: bool) -> int | None:
         """Where the first record ends, blank or not; None when more of the file is needed to know."""

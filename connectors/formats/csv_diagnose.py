@@ -16,7 +16,7 @@ from streamlib.connectors.formats.text import Cut, TextBlock, count_lines, first
 from streamlib.errors import DataError
 
 if TYPE_CHECKING:
-    from streamlib.connectors.formats.csv_text import CsvParser
+    from streamlib.connectors.formats.csv_parse import CsvParser
 
 EXAMPLES = {
     "int": "a whole number such as 42",
@@ -54,13 +54,28 @@ def diagnose_csv(
     lead = len(record) - len(record.lstrip(b"\r\n")) if not cutter.blank_is_row else 0
     line = text.line + count_lines(data, start + lead)[0]
     if text.cut.unclosed and bad == len(records) - 1:
-        return DataError(
-            "a quote is opened and never closed",
-            where=f"{name}, line {line:,}",
-            expected="a closing quote",
-            got=shown(record[lead:]),
-        )
-    return _about_record(parser, record[lead:], name, line, error)
+        return unclosed_quote(record[lead:], name, line)
+    return about_record(parser, record[lead:], name, line, str(error))
+
+
+def unclosed_quote(record: bytes, name: str, line: int) -> DataError:
+    """The error for a record that ends within a quote."""
+    return DataError(
+        "a quote is opened and never closed",
+        where=f"{name}, line {line:,}",
+        expected="a closing quote",
+        got=shown(record),
+    )
+
+
+def wrong_fields(parser: CsvParser, record: bytes, fields: int, name: str, line: int) -> DataError:
+    """The error for a record with more or fewer fields than there are columns."""
+    return DataError(
+        "the line has the wrong number of fields",
+        where=f"{name}, line {line:,}",
+        expected=f"{len(parser.names)} fields: {', '.join(parser.names)}",
+        got=f"{fields} fields: {shown(record.rstrip())}",
+    )
 
 
 def _refused(parser: CsvParser, data: bytes, rows: int) -> bool:
@@ -74,21 +89,18 @@ def _block(data: bytes, rows: int = 1) -> TextBlock:
     return TextBlock(pa.py_buffer(data), 1, Cut(len(data), rows, 0, multiline=True))
 
 
-def _about_record(parser: CsvParser, record: bytes, name: str, line: int, error: Exception) -> DataError:
-    where = f"{name}, line {line:,}"
+def about_record(parser: CsvParser, record: bytes, name: str, line: int, cause: str) -> DataError:
+    """The error for one record that the parser refuses for the reason `cause`."""
     fields = parser.fields_of(record)
     if fields is not None and len(fields) != len(parser.names):
-        return DataError(
-            "the line has the wrong number of fields",
-            where=where,
-            expected=f"{len(parser.names)} fields: {', '.join(parser.names)}",
-            got=f"{len(fields)} fields: {shown(record.rstrip())}",
-        )
+        return wrong_fields(parser, record, len(fields), name, line)
     for field in parser.schema:
         if fields is not None and _refused(parser.only(field.name), record, 1):
             return about_value(name, line, field, fields[parser.names.index(field.name)])
-    cause = re.sub(r"Row #\d+: ", "", str(error).splitlines()[0])  # a number within the block
-    return DataError("the line cannot be read as CSV", where=where, got=shown(record), hint=cause)
+    cause = re.sub(r"Row #\d+: ", "", cause.splitlines()[0])  # a number within the block
+    return DataError(
+        "the line cannot be read as CSV", where=f"{name}, line {line:,}", got=shown(record), hint=cause
+    )
 
 
 def about_value(name: str, line: int, field: pa.Field, value: bytes) -> DataError:

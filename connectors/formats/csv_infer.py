@@ -50,6 +50,7 @@ def infer_csv_schema(fmt: Csv, file: BinaryIO, name: str) -> pa.Schema:
         strings_can_be_null=True,
         quoted_strings_can_be_null=False,
         timestamp_parsers=[pacsv.ISO8601],
+        decimal_point=fmt.decimal,
     )
     try:
         table = pacsv.read_csv(
@@ -70,7 +71,7 @@ def infer_csv_schema(fmt: Csv, file: BinaryIO, name: str) -> pa.Schema:
             got=str(error).splitlines()[0],
             hint=f"it begins {shown(bytes(text.data[:60]))}",
         ) from None
-    first_line = None if text.cut.multiline else 1 + int(fmt.header)
+    first_line = None if text.cut.multiline else 1 + fmt.skip_rows + int(fmt.header)
     return pa.schema([_field(n, table.column(i), first_line) for i, n in enumerate(table.column_names)])
 
 

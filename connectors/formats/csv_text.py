@@ -14,8 +14,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import pyarrow as pa
 
 from streamlib.connectors.formats.csv_cut import CsvCutter
+from streamlib.connectors.formats.csv_parse import CsvParser
+from streamlib.connectors.formats.encoding import checked_encoding
 from streamlib.connectors.formats.text import (
     BLOCK_BYTES,
+    BOM,
     RECORD_BYTES_MAX,
     Cut,
     TextBlock,
@@ -23,7 +26,7 @@ from streamlib.connectors.formats.text import (
     count_lines,
     shown,
 )
-from streamlib.contracts import Block, Format, FormatWriter
+from streamlib.contracts import Block, Format, FormatWriter, Refused
 from streamlib.errors import BuildError, SourceError
 
 if TYPE_CHECKING:
@@ -40,6 +43,9 @@ class Csv(Format):
     header: bool = True
     column_names: tuple[str, ...] | None = None
     null_values: tuple[str, ...] = ("",)
+    skip_rows: int = 0
+    decimal: str = "."
+    encoding: str = "utf-8"
     block_bytes: int = BLOCK_BYTES
 
     name = "csv"
@@ -56,6 +62,15 @@ class Csv(Format):
                     expected="one ASCII character, not a line end",
                     got=repr(char),
                 )
+        if self.decimal not in (".", ",") or self.decimal == self.delimiter:
+            raise BuildError(
+                "decimal= of a CSV format is not usable",
+                expected="'.' or ',', and not the delimiter",
+                got=repr(self.decimal),
+            )
+        if self.skip_rows < 0:
+            raise BuildError("skip_rows= of a CSV format is below 0", got=repr(self.skip_rows))
+        checked_encoding(self.encoding)
         if self.header and self.column_names is not None:
             raise BuildError(
                 "a CSV format has both a header and column_names",
@@ -79,6 +94,8 @@ class Csv(Format):
         return CsvReader(self, file, name, schema, columns, position, exact)
 
     def open_writer(self, file: BinaryIO, schema: pa.Schema) -> FormatWriter:
+        from streamlib.connectors.formats.csv_write import CsvWriter
+
         return CsvWriter(self, file, schema)
 
     def cutter(self, one_column: bool = False) -> CsvCutter:
@@ -89,6 +106,13 @@ class Csv(Format):
             None if self.escape is None else self.escape.encode(),
             one_column,
         )
+
+    def has_header(self, head: bytes) -> bool:
+        """Whether the front of a file that is still being written holds its whole header."""
+        for _ in range(self.skip_rows):
+            head = head[head.find(b"\n") + 1 :] if b"\n" in head else b""
+        head = head.removeprefix(BOM).lstrip(b"\r\n")
+        return not self.header or self.cutter().first_end(head, ended=False) is not None
 
     def parse_options(self, blank_is_row: bool, multiline: bool) -> pacsv.ParseOptions:
         """The parser's options for blocks with and without line ends inside records."""
@@ -111,6 +135,9 @@ def csv(
     header: bool = True,
     column_names: Sequence[str] | None = None,
     null_values: Sequence[str] = ("",),
+    skip_rows: int = 0,
+    decimal: str = ".",
+    encoding: str = "utf-8",
 ) -> Csv:
     """CSV with options.
 
@@ -121,6 +148,10 @@ def csv(
         header: whether the first line names the columns.
         column_names: the names where there is no header; else taken from the schema by position.
         null_values: unquoted fields that are null, in columns of every type.
+        skip_rows: lines to pass over before the header, whatever is in them.
+        decimal: what stands before the fraction of a number: ``.`` or ``,``.
+        encoding: such as ``latin-1``, ``cp1252`` or ``utf-16``; everything but UTF-8 is read slower and
+            not written.
 
     Raises:
         BuildError: an option that cannot work.
@@ -129,11 +160,14 @@ def csv(
     ';'
     """
     names = None if column_names is None else tuple(column_names)
-    return Csv(delimiter, quote, escape, header and names is None, names, tuple(null_values))
+    nulls = (null_values,) if isinstance(null_values, str) else tuple(null_values)
+    return Csv(delimiter, quote, escape, header and names is None, names, nulls, skip_rows, decimal, encoding)
 
 
 class CsvReader(TextReader):
     """Reads one CSV file. Columns are matched by name where there is a header, else by position."""
+
+    endless_hint = "most likely a quote is opened and never closed"
 
     def __init__(
         self,
@@ -145,7 +179,7 @@ class CsvReader(TextReader):
         position: Any = None,
         exact: bool = False,
     ) -> None:
-        super().__init__(file, name, fmt.cutter(), fmt.block_bytes)
+        super().__init__(file, name, fmt.cutter(), fmt.block_bytes, fmt.encoding)
         self._format = fmt
         if self._empty:
             raise SourceError(
@@ -154,6 +188,7 @@ class CsvReader(TextReader):
                 expected="a header line" if fmt.header else "at least one record",
                 got="0 bytes",
             )
+        self._skip_lines(fmt.skip_rows)
         self._names = self._read_header() if fmt.header else self._given_names(schema)
         if len(self._names) == 1:
             self._cutter = fmt.cutter(one_column=True)
@@ -180,23 +215,40 @@ class CsvReader(TextReader):
         if text.rows:
             yield self.decode_text(text)
 
+    def decode_leniently(self, block: Block, refused: list[Refused]) -> Iterator[pa.RecordBatch]:
+        text: TextBlock = block.data
+        if not text.rows:
+            return
+        found = self._try(text)
+        if isinstance(found, pa.RecordBatch):
+            yield found
+            return
+        from streamlib.connectors.formats.csv_lenient import sift_csv
+
+        yield from sift_csv(self._parser, self.cutter, text, self._name, refused)
+
     def decode_text(self, text: TextBlock) -> pa.RecordBatch:
         """The rows of whole records. Pure.
 
         Raises:
             DataError: a record that cannot be read, with its line, column and value.
         """
-        error: Exception
-        try:
-            rows = self._parser.parse(text)
-            if rows.num_rows == text.rows and not text.cut.unclosed:
-                return rows
-            error = ValueError(f"{text.rows} records were counted, {rows.num_rows} were read")
-        except (pa.ArrowException, UnicodeDecodeError) as refused:
-            error = refused
+        found = self._try(text)
+        if isinstance(found, pa.RecordBatch):
+            return found
         from streamlib.connectors.formats.csv_diagnose import diagnose_csv
 
-        raise diagnose_csv(self._parser, self.cutter, text, self._name, error) from None
+        raise diagnose_csv(self._parser, self.cutter, text, self._name, found) from None
+
+    def _try(self, text: TextBlock) -> pa.RecordBatch | Exception:
+        """The rows, or why they cannot be read."""
+        try:
+            rows = self._parser.parse(text)
+        except (pa.ArrowException, UnicodeDecodeError) as error:
+            return error
+        if rows.num_rows == text.rows and not text.cut.unclosed:
+            return rows
+        return ValueError(f"{text.rows} records were counted, {rows.num_rows} were read")
 
     def _read_header(self) -> list[str]:
         line, found = self._line, self._take_line()
@@ -273,105 +325,3 @@ def _header_hint(names: Sequence[str], schema: pa.Schema) -> str | None:
             continue
         return f"{name!r} is no name: is there no header? Then say format=sl.csv(header=False)"
     return None
-
-
-def _all_binary(count: int) -> dict[str, pa.DataType]:
-    return {f"f{i}": pa.binary() for i in range(count)}
-
-
-class CsvParser:
-    """Parses blocks of one file. Holds only options, so that several threads may use it."""
-
-    def __init__(self, fmt: Csv, names: Sequence[str], schema: pa.Schema) -> None:
-        import pyarrow.csv as pacsv
-
-        for field in schema:
-            if pa.types.is_nested(field.type):
-                raise BuildError(
-                    f"CSV cannot hold column {field.name!r}",
-                    expected="a type without parts",
-                    got=str(field.type),
-                )
-        self.format, self.names, self.schema = fmt, list(names), schema
-        self.blank_is_row = len(self.names) == 1
-        self._read = pacsv.ReadOptions(use_threads=False, block_size=_WHOLE_BLOCK, column_names=self.names)
-        self._escape = -1 if fmt.escape is None else ord(fmt.escape)
-        self._plain = fmt.parse_options(self.blank_is_row, multiline=False)
-        self._multiline = fmt.parse_options(self.blank_is_row, multiline=True)
-        self._convert = pacsv.ConvertOptions(
-            column_types=schema,
-            include_columns=schema.names,
-            null_values=list(fmt.null_values),
-            strings_can_be_null=True,
-            quoted_strings_can_be_null=False,
-            timestamp_parsers=[pacsv.ISO8601],
-        )
-
-    def parse(self, text: TextBlock) -> pa.RecordBatch:
-        """The rows of a block. Raises Arrow's own errors."""
-        import pyarrow.csv as pacsv
-
-        table = pacsv.read_csv(
-            pa.BufferReader(self._ended(text.data)),
-            read_options=self._read,
-            parse_options=self._multiline if text.cut.multiline else self._plain,
-            convert_options=self._convert,
-        )
-        batches = table.to_batches()
-        if len(batches) != 1:
-            return table.combine_chunks().to_batches()[0] if batches else _no_rows(self.schema)
-        return batches[0]
-
-    def _ended(self, data: pa.Buffer) -> pa.Buffer | bytes:
-        """The text with a line end after its last record: without, a last empty field may pass for quoted."""
-        last = data[data.size - 1]
-        if last in (10, 13) or last == self._escape:
-            return data
-        return data.to_pybytes() + b"\n"
-
-    def only(self, column: str) -> CsvParser:
-        """The same parser for one column."""
-        return CsvParser(self.format, self.names, pa.schema([self.schema.field(column)]))
-
-    def fields_of(self, record: bytes) -> list[bytes] | None:
-        """The fields of one record as bytes; None where that is not one record."""
-        import pyarrow.csv as pacsv
-
-        count = record.count(self.format.delimiter.encode()) + 1
-        record = record if record.endswith((b"\n", b"\r")) else record + b"\n"
-        try:
-            table = pacsv.read_csv(
-                pa.BufferReader(record),
-                read_options=pacsv.ReadOptions(use_threads=False, autogenerate_column_names=True),
-                parse_options=self.format.parse_options(self.blank_is_row, multiline=True),
-                convert_options=pacsv.ConvertOptions(column_types=_all_binary(count), null_values=[]),
-            )
-        except pa.ArrowException:
-            return None
-        return [bytes(column[0].as_py()) for column in table.columns] if table.num_rows == 1 else None
-
-
-_WHOLE_BLOCK = 1 << 30
-"""Larger than any block: one block is parsed to one chunk."""
-
-
-def _no_rows(schema: pa.Schema) -> pa.RecordBatch:
-    return pa.RecordBatch.from_pylist([], schema=schema)
-
-
-class CsvWriter(FormatWriter):
-    """Writes CSV: strings quoted, null as an empty field, the header first."""
-
-    def __init__(self, fmt: Csv, file: BinaryIO, schema: pa.Schema) -> None:
-        import pyarrow.csv as pacsv
-
-        if fmt.quote != '"' or fmt.escape is not None:
-            raise BuildError("CSV is written with quote='\"' and no escape only", got=repr(fmt))
-        options = pacsv.WriteOptions(include_header=fmt.header, delimiter=fmt.delimiter)
-        self._writer = pacsv.CSVWriter(file, schema, write_options=options)
-
-    def write(self, rows: pa.RecordBatch) -> None:
-        self._writer.write_batch(rows)
-
-    def close(self) -> None:
-        self._writer.close()

@@ -15,19 +15,24 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from streamlib.connectors.formats.encoding import checked_encoding
 from streamlib.connectors.formats.text import BLOCK_BYTES, Cut, TextBlock, TextReader
-from streamlib.contracts import Block, Format, FormatWriter
-from streamlib.errors import SourceError
+from streamlib.contracts import Block, Format, FormatWriter, Refused
+from streamlib.errors import BuildError, SourceError
 
 
 @dataclass(frozen=True)
 class Jsonl(Format):
     """The JSON Lines format. Use `jsonl()` to make one."""
 
+    encoding: str = "utf-8"
     block_bytes: int = BLOCK_BYTES
 
     name = "jsonl"
     suffixes = (".jsonl", ".ndjson")
+
+    def __post_init__(self) -> None:
+        checked_encoding(self.encoding)
 
     def infer_schema(self, file: BinaryIO, name: str) -> pa.Schema:
         from streamlib.connectors.formats.jsonl_infer import infer_jsonl_schema
@@ -48,16 +53,24 @@ class Jsonl(Format):
     def open_writer(self, file: BinaryIO, schema: pa.Schema) -> FormatWriter:
         from streamlib.connectors.formats.jsonl_write import JsonlWriter
 
+        if self.encoding != "utf-8":
+            raise BuildError("JSON Lines are written in UTF-8 only", got=f"encoding={self.encoding!r}")
         return JsonlWriter(file, schema)
 
 
-def jsonl() -> Jsonl:
-    """JSON Lines. It has no options.
+def jsonl(*, encoding: str = "utf-8") -> Jsonl:
+    """JSON Lines with options.
+
+    Args:
+        encoding: such as ``latin-1`` or ``utf-16``; everything but UTF-8 is read slower and not written.
+
+    Raises:
+        BuildError: an encoding that does not exist.
 
     >>> jsonl().name
     'jsonl'
     """
-    return Jsonl()
+    return Jsonl(encoding)
 
 
 class JsonlCutter:
@@ -110,7 +123,7 @@ class JsonlReader(TextReader):
         position: Any = None,
         exact: bool = False,
     ) -> None:
-        super().__init__(file, name, JsonlCutter(), fmt.block_bytes)
+        super().__init__(file, name, JsonlCutter(), fmt.block_bytes, fmt.encoding)
         if self._empty:
             raise SourceError("the file is empty", where=name, expected="a JSON object a line", got="0 bytes")
         wanted = list(schema.names) if columns is None else [n for n in schema.names if n in set(columns)]
@@ -124,17 +137,35 @@ class JsonlReader(TextReader):
         text: TextBlock = block.data
         if not text.rows:
             return
-        if not text.cut.multiline:
-            try:
-                rows = self._parser.parse(text.data)
-                if rows.num_rows == text.rows:
-                    yield rows
-                    return
-            except (pa.ArrowException, UnicodeDecodeError):
-                pass
+        rows = self._try(text)
+        if rows is not None:
+            yield rows
+            return
         from streamlib.connectors.formats.jsonl_diagnose import decode_carefully
 
         yield from decode_carefully(self._parser, text, self._name)
+
+    def decode_leniently(self, block: Block, refused: list[Refused]) -> Iterator[pa.RecordBatch]:
+        text: TextBlock = block.data
+        if not text.rows:
+            return
+        rows = self._try(text)
+        if rows is not None:
+            yield rows
+            return
+        from streamlib.connectors.formats.jsonl_lenient import sift_jsonl
+
+        yield from sift_jsonl(self._parser, text, self._name, refused)
+
+    def _try(self, text: TextBlock) -> pa.RecordBatch | None:
+        """The rows of a block that is plainly one good object on each line."""
+        if text.cut.multiline:
+            return None
+        try:
+            rows = self._parser.parse(text.data)
+        except (pa.ArrowException, UnicodeDecodeError):
+            return None
+        return rows if rows.num_rows == text.rows else None
 
 
 class JsonlParser:
@@ -144,6 +175,7 @@ class JsonlParser:
         import pyarrow.json as pajson
 
         self.schema, self.exact = schema, exact
+        self._only: dict[str, JsonlParser] = {}
         # A schema without columns would be one to infer.
         self._text_schema = pa.schema([f.with_type(text_type(f.type)) for f in schema])
         self._read = pajson.ReadOptions(use_threads=False, block_size=_WHOLE_BLOCK)
@@ -155,7 +187,10 @@ class JsonlParser:
 
     def only(self, column: str) -> JsonlParser:
         """The same parser for one column."""
-        return JsonlParser(pa.schema([self.schema.field(column)]), exact=False)
+        found = self._only.get(column)
+        if found is None:
+            found = self._only[column] = JsonlParser(pa.schema([self.schema.field(column)]), exact=False)
+        return found
 
     def parse(self, data: pa.Buffer) -> pa.RecordBatch:
         """The rows of whole lines, each an object. Raises Arrow's own errors."""

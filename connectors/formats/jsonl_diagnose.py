@@ -28,11 +28,11 @@ def decode_carefully(parser: JsonlParser, text: TextBlock, name: str) -> Iterato
     kept = [(number, line) for number, line in enumerate(lines) if line.strip()]
 
     def fails(count: int) -> bool:
-        return _parsed(parser, [line for _, line in kept[:count]]) is None
+        return parsed(parser, [line for _, line in kept[:count]]) is None
 
     strange = next((i for i, (_, line) in enumerate(kept) if line.lstrip()[:1] != b"{"), len(kept))
     good = kept[:strange]  # a line `null` would crash the parser, so no such line comes near it
-    rows = _parsed(parser, [line for _, line in good]) if good else None
+    rows = parsed(parser, [line for _, line in good]) if good else None
     if rows is not None and strange == len(kept):
         yield rows
         return
@@ -40,10 +40,11 @@ def decode_carefully(parser: JsonlParser, text: TextBlock, name: str) -> Iterato
     if bad is None or bad == len(kept):
         return
     number, line = kept[bad]
-    raise _about_line(parser, line, f"{name}, line {text.line + number:,}")
+    raise about_line(parser, line, f"{name}, line {text.line + number:,}")
 
 
-def _parsed(parser: JsonlParser, lines: list[bytes]) -> pa.RecordBatch | None:
+def parsed(parser: JsonlParser, lines: list[bytes]) -> pa.RecordBatch | None:
+    """The rows of lines that begin with ``{``; None when one of them is bad."""
     try:
         rows = parser.parse(pa.py_buffer(b"\n".join(lines)))
     except (pa.ArrowException, UnicodeDecodeError):
@@ -51,7 +52,8 @@ def _parsed(parser: JsonlParser, lines: list[bytes]) -> pa.RecordBatch | None:
     return rows if rows.num_rows == len(lines) else None
 
 
-def _about_line(parser: JsonlParser, line: bytes, where: str) -> DataError:
+def about_line(parser: JsonlParser, line: bytes, where: str) -> DataError:
+    """The error for a line that the parser refuses."""
     import orjson
 
     try:
@@ -73,11 +75,12 @@ def _about_line(parser: JsonlParser, line: bytes, where: str) -> DataError:
         )
     for field in parser.schema:
         if field.name in value and not _fits(parser, field, value[field.name]):
-            return _about_field(field, value[field.name], where)
+            return about_field(field, value[field.name], where)
     return _about_keys(parser, line, value, where)
 
 
-def _about_field(field: pa.Field, value: Any, where: str) -> DataError:
+def about_field(field: pa.Field, value: Any, where: str) -> DataError:
+    """The error for a value that is not of its column's type."""
     import orjson
 
     integer = pa.types.is_integer(field.type) and isinstance(value, float)
@@ -112,7 +115,7 @@ def _fits(parser: JsonlParser, field: pa.Field, value: Any) -> bool:
     import orjson
 
     one = parser.only(field.name)
-    return _parsed(one, [orjson.dumps({field.name: value})]) is not None
+    return parsed(one, [orjson.dumps({field.name: value})]) is not None
 
 
 def _kind(value: Any) -> str:

@@ -8,12 +8,20 @@ from collections.abc import Callable
 from streamlib.connectors.formats.arrow_ipc import arrow
 from streamlib.connectors.formats.csv_text import csv
 from streamlib.connectors.formats.jsonl import jsonl
+from streamlib.connectors.formats.lines import lines
 from streamlib.connectors.formats.parquet import parquet
+from streamlib.connectors.formats.raw import raw_bytes
 from streamlib.contracts import Format
 from streamlib.errors import BuildError, nearest_names
 
-FORMATS: dict[str, Callable[[], Format]] = {"csv": csv, "jsonl": jsonl, "parquet": parquet, "arrow": arrow}
-"""The formats by the name that `format=` takes, with their default options."""
+BY_SUFFIX: dict[str, Callable[[], Format]] = {"csv": csv, "jsonl": jsonl, "parquet": parquet, "arrow": arrow}
+"""The formats that a file's ending tells, by name, with their default options."""
+
+FORMATS: dict[str, Callable[[], Format]] = {**BY_SUFFIX, "lines": lines, "bytes": raw_bytes}
+"""The formats by the name that `format=` takes. Any file can be read as lines or bytes, so it must be said."""
+
+ANY_FILE = ("lines", "regex", "bytes")
+"""Formats, by name, that read every file of a folder, whatever its ending."""
 
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
 """What a file's last ending says about its compression."""
@@ -46,23 +54,23 @@ def format_of(fmt: str | Format | None, path: str | os.PathLike[str] | None = No
     if fmt is not None:
         return _by_name(fmt)
     suffix = format_suffix(path) if path is not None else ""
-    for make in FORMATS.values():
+    for make in BY_SUFFIX.values():
         found = make()
         if suffix in found.suffixes:
             return found
-    near = nearest_names(suffix.lstrip("."), FORMATS)
+    near = ["lines"] if suffix in (".log", ".txt") else nearest_names(suffix.lstrip("."), BY_SUFFIX)
     raise BuildError(
         "the file's ending does not say what format it has" if suffix else "the format is not said",
         where=None if path is None else os.fspath(path),
-        expected=f"an ending of {', '.join(s for m in FORMATS.values() for s in m().suffixes)}",
+        expected=f"an ending of {', '.join(s for m in BY_SUFFIX.values() for s in m().suffixes)}",
         got=repr(suffix),
-        hint=f"say format={(near or list(FORMATS))[0]!r}",
+        hint=f"say format={(near or list(BY_SUFFIX))[0]!r}",
     )
 
 
 def has_format_suffix(path: str) -> bool:
     """Whether `path` ends like a file of a known format."""
-    return format_suffix(path) in {s for make in FORMATS.values() for s in make().suffixes}
+    return format_suffix(path) in {s for make in BY_SUFFIX.values() for s in make().suffixes}
 
 
 def format_suffix(path: str | os.PathLike[str]) -> str:

@@ -13,6 +13,7 @@ from streamlib.connectors.formats.binary import (
     Gather,
     arrow_file,
     check_fits,
+    check_names,
     reading,
     shaped,
     wanted_schema,
@@ -91,7 +92,9 @@ def _open(file: BinaryIO, name: str, metadata: pq.FileMetaData | None = None) ->
     import pyarrow.parquet as pq
 
     with reading(name):
-        return pq.ParquetFile(arrow_file(file), metadata=metadata, pre_buffer=False)
+        opened = pq.ParquetFile(arrow_file(file), metadata=metadata, pre_buffer=False)
+        check_names(opened.schema_arrow)
+        return opened
 
 
 class ParquetReader(FormatReader):
@@ -160,8 +163,9 @@ class ParquetReader(FormatReader):
             while True:
                 with reading(where):
                     rows = next(batches, None)
-                if rows is None:
-                    return
+                    if rows is None:
+                        return
+                    rows.validate(full=True)  # a damaged page may hold text that is not UTF-8
                 yield shaped(rows, self._schema)
         finally:
             if self._closed:

@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from streamlib.contracts import Block, FormatReader
+from streamlib.connectors.formats.encoding import transcoded
+from streamlib.contracts import PENDING, Block, FormatReader, Pending
 from streamlib.errors import DataError, SourceError
 
 BLOCK_BYTES = 4 << 20
@@ -24,7 +25,7 @@ FIRST_BLOCK_BYTES = 64 << 10
 RECORD_BYTES_MAX = 64 << 20
 """A record longer than this is an error: most likely a quote that is never closed."""
 BOM = b"\xef\xbb\xbf"
-_OTHER_BOMS = ((b"\xff\xfe", "UTF-16"), (b"\xfe\xff", "UTF-16"))
+_OTHER_BOMS = ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +79,22 @@ class TextBlock:
 class TextReader(FormatReader):
     """Cuts a text file into blocks of whole records.
 
-    The position is ``{"offset": bytes, "line": from 1, "row": from 0}`` in the uncompressed text.
+    The position is ``{"offset": bytes, "line": from 1, "row": from 0}`` in the uncompressed text, in UTF-8.
+
+    Attributes:
+        growing: whether more may be written to the file. Then `read` answers PENDING at its end, and a
+            last record without its line end stays unread.
     """
 
-    def __init__(self, file: BinaryIO, name: str, cutter: Cutter, block_bytes: int) -> None:
+    growing: bool = False
+    endless_hint: str | None = None
+    """The likely cause of a record that does not end."""
+
+    def __init__(
+        self, file: BinaryIO, name: str, cutter: Cutter, block_bytes: int, encoding: str | None = "utf-8"
+    ) -> None:
         assert block_bytes > 0
+        file = file if encoding is None else transcoded(file, encoding)
         self._file, self._name, self._cutter = file, name, cutter
         self._block_bytes = block_bytes
         self._want = min(FIRST_BLOCK_BYTES, block_bytes)
@@ -91,14 +103,24 @@ class TextReader(FormatReader):
         self._carry = b""  # read from a file that cannot seek, but not used yet
         self._ahead: Block | None = None
         self._empty = False
-        self._skip_bom()
+        self._skip_bom(encoding)
 
-    def read(self) -> Block | None:
+    @property
+    def cutter(self) -> Cutter:
+        """What finds this file's records."""
+        return self._cutter
+
+    @property
+    def offset(self) -> int:
+        """How far blocks have been handed out, in bytes of the text."""
+        return self._offset if self._ahead is None else self._offset - self._ahead.nbytes
+
+    def read(self) -> Block | Pending | None:
         block = self._ahead
-        if block is not None:
-            self._ahead = None
-            return block
-        return self._next_block()
+        if block is None:
+            block = self._next_block()
+        self._ahead = None
+        return PENDING if block is None and self.growing else block
 
     def peek(self) -> pa.RecordBatch | None:
         if self._ahead is None:
@@ -144,17 +166,20 @@ class TextReader(FormatReader):
             data = self._bytes_ahead(want)
             if not data:
                 return None
-            cut = self._cutter.cut(data, ended=len(data) < want)
+            at_end = len(data) < want
+            cut = self._cutter.cut(data, ended=at_end and not self.growing)
             if cut is not None:
                 self._advance(cut)
                 return data, cut
+            if at_end and self.growing:
+                return None
             if want >= RECORD_BYTES_MAX:
                 raise DataError(
                     "a record does not end",
                     where=f"{self._name}, line {self._line:,}",
                     expected=f"a record of at most {RECORD_BYTES_MAX >> 20} MB",
                     got=repr(data[:60].decode("utf-8", "replace")) + "...",
-                    hint="most likely a quote is opened and never closed",
+                    hint=self.endless_hint,
                 )
             want = min(2 * want, RECORD_BYTES_MAX)
 
@@ -186,13 +211,32 @@ class TextReader(FormatReader):
             raise damaged(self._name, error) from error
         return data
 
-    def _skip_bom(self) -> None:
+    def _skip_lines(self, count: int) -> None:
+        """Passes over lines, whatever is in them."""
+        for _ in range(count):
+            size = 1 << 12
+            data = self._bytes_ahead(size)
+            while b"\n" not in data and len(data) == size < RECORD_BYTES_MAX:
+                size *= 4
+                data = self._bytes_ahead(size)
+            end = data.find(b"\n") + 1 or len(data)
+            if not end:
+                raise SourceError("the file ends within the lines that are skipped", where=self._name)
+            self._advance(Cut(end, 0, 1))
+
+    def _skip_bom(self, encoding: str | None) -> None:
         head = self._bytes_ahead(4)
         self._empty = not head
-        for bom, encoding in _OTHER_BOMS:
+        if encoding is None:
+            return
+        for bom, found in _OTHER_BOMS:
             if head.startswith(bom):
                 raise SourceError(
-                    "the file is not UTF-8", where=self._name, expected="UTF-8 text", got=encoding
+                    "the file is not UTF-8",
+                    where=self._name,
+                    expected="UTF-8 text",
+                    got=found.upper(),
+                    hint=f"say encoding={found!r} in the format's options",
                 )
         if head.startswith(BOM):
             self._offset = len(BOM)

@@ -7,6 +7,10 @@ window's end less 1 ns, and the watermark sent on is W less the lateness.
 
 With several workers each one aggregates its own rows first (`combine`) and sends one partial result
 per key and window to the key's worker (`merge`): a hot key costs no more than any other.
+
+Where `first` or `last` works on results, which carry no order, rows go to the key's worker as they
+are, and wait there until the watermark has passed them: sorted by (time, then all columns) they are
+added, and what came first is a function of the input.
 """
 
 from __future__ import annotations
@@ -14,26 +18,27 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from streamlib.aggregates import AccumulatorPlan
 from streamlib.contracts import Operator, Output, State, Tagged, Window
-from streamlib.elements import MAX_TIME, Batch, add_time, format_duration
+from streamlib.elements import MAX_TIME, MIN_TIME, Batch, add_time, format_duration
 from streamlib.errors import BuildError
-from streamlib.expr import Expr, Program, col
+from streamlib.expr import Expr, Program
 from streamlib.graph import BuildContext, Node
+from streamlib.operators.aggregation import Aggregation, InputColumns, from_input
 from streamlib.operators.windows.results import ResultBuilder, bounds_type
 from streamlib.operators.windows.tumbling import TumblingWindow
-from streamlib.state import PaneStore, Tumbling
+from streamlib.state import Order, OrderedBuffer, PaneStore, Tumbling
 
 COMBINE_BYTES_MAX = 64 * 1024 * 1024
 """Size of a worker's partial results from which they are sent on before their windows close."""
 
 Int64s = npt.NDArray[np.int64]
+Late = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -47,8 +52,8 @@ class WindowAggregateNode(Node):
     """
 
     kind: ClassVar[str] = "window"
+    refuses = "checked"
     exchange_by: ClassVar[bool] = True
-    combines: ClassVar[bool] = True
     window: Window
     allowed_lateness: int
     aggregates: Mapping[str, Expr]
@@ -68,28 +73,17 @@ class WindowAggregateNode(Node):
                 f"the name {taken[0]!r} is taken",
                 hint=f"rename the key before the window: .key_by(w=col({taken[0]!r}))",
             )
-        for name, expr in self.aggregates.items():
+        for name in self.aggregates:
             if name in source.keys or name in ("window_start", "window_end"):
                 raise BuildError(
                     f"the name {name!r} is taken",
                     hint="keys and window bounds are columns of the result: choose another",
                 )
-            if not expr.contains_aggregate:
-                raise BuildError(
-                    f"{name}={expr} is no aggregate",
-                    expected="one value per window",
-                    hint=f"such as {expr}.last()",
-                )
-            loose = expr.columns_outside_aggregates()
-            if loose:
-                raise BuildError(
-                    f"{name}={expr} uses column {loose[0]!r} outside an aggregate",
-                    hint=f'say which row it is taken from, such as col("{loose[0]}").last()',
-                )
+        self.aggregation.check("window")
         bounds = self.bounds_type
         fields = [source.schema.field(k) for k in source.keys]
         fields += [pa.field("window_start", bounds), pa.field("window_end", bounds)]
-        finals = Program(self.finals, self.intermediate_schema)
+        finals = Program(self.aggregation.finals, self.aggregation.intermediate)
         return pa.schema([*fields, *finals.schema])
 
     @cached_property
@@ -101,49 +95,19 @@ class WindowAggregateNode(Node):
         )
 
     @cached_property
-    def parts(self) -> list[Expr]:
-        """The distinct aggregates in all expressions."""
-        found: dict[Any, Expr] = {}
-        for expr in self.aggregates.values():
-            for part in expr.aggregates():
-                found.setdefault(part.key(), part)
-        return list(found.values())
+    def aggregation(self) -> Aggregation:
+        """The expressions, taken apart."""
+        return Aggregation(self.aggregates, self.inputs[0].schema)
 
     @cached_property
-    def inputs_of_parts(self) -> dict[str, Expr]:
-        """The distinct expressions that the aggregates read, by a name for messages and snapshots."""
-        found: dict[Any, tuple[str, Expr]] = {}
-        for part in self._agg_parts():
-            if part.input is not None:
-                found.setdefault(part.input.key(), (str(part.input), part.input))
-        return dict(found.values())
+    def sorts(self) -> bool:
+        """Whether `first` or `last` works on results: these carry no order, so that rows wait to be sorted."""
+        return self.aggregation.reads_edges and not from_input(self.inputs[0])[0]
 
-    def _agg_parts(self) -> list[Any]:
-        return list(self.parts)
-
-    def plan(self, ordered: bool) -> AccumulatorPlan:
-        """The state that the aggregates need."""
-        source = self.inputs[0].schema
-        inputs = self.inputs_of_parts
-        names = list(inputs)
-        aggregates = []
-        for part in self._agg_parts():
-            index = None if part.input is None else names.index(str(part.input))
-            kind = None if part.input is None else part.input.type_in(source)
-            aggregates.append((part.aggregate, index, kind))
-        return AccumulatorPlan(aggregates, names, ordered)
-
-    @cached_property
-    def intermediate_schema(self) -> pa.Schema:
-        """One column per distinct aggregate, which the final expressions read."""
-        kinds = self.plan(False).result_types
-        return pa.schema([(f"aggregate_{i}", kind) for i, kind in enumerate(kinds)])
-
-    @cached_property
-    def finals(self) -> dict[str, Expr]:
-        """The expressions over columns of `intermediate_schema`."""
-        pairs = [(part, col(f"aggregate_{i}")) for i, part in enumerate(self.parts)]
-        return {name: expr.replace(pairs) for name, expr in self.aggregates.items()}
+    @property
+    def combines(self) -> bool:  # type: ignore[override]
+        """Rows that have to be sorted first are not combined before they meet."""
+        return not self.sorts
 
     def derive_time(self) -> None:
         return None
@@ -153,8 +117,8 @@ class WindowAggregateNode(Node):
 
     @property
     def reads_order(self) -> bool:
-        """Whether ties in event time matter to an aggregate."""
-        return any(part.aggregate.name in ("first", "last") for part in self._agg_parts())
+        """Whether ties in event time matter to an aggregate, and rows carry what decides them."""
+        return self.aggregation.reads_edges and not self.sorts
 
     @cached_property
     def late_schema(self) -> pa.Schema:
@@ -181,10 +145,9 @@ class WindowAggregateNode(Node):
         return "open windows"
 
     def needs(self, wanted: frozenset[str] | None) -> Sequence[frozenset[str] | None]:
-        read = set(self.inputs[0].keys)
-        for expr in self.inputs_of_parts.values():
-            read.update(expr.columns())
-        return [frozenset(read)]
+        if self.sorts:
+            return [None]  # every column decides between rows of one time
+        return [frozenset(self.aggregation.columns() | set(self.inputs[0].keys))]
 
     def build(self, context: BuildContext) -> Operator:
         return WindowOperator(self, context, combine=False)
@@ -205,7 +168,7 @@ class PaneOperator(Operator):
         self.lateness = node.allowed_lateness
         self.keys = list(node.keys)
         schema = node.inputs[0].schema
-        plan = node.plan(ordered=context.needs_order)
+        plan = node.aggregation.plan(ordered=context.needs_order)
         self.store = PaneStore([schema.field(k) for k in self.keys], plan)
         self.results = ResultBuilder(node, context.batch_rows)
         self.watermark: int | None = None
@@ -254,7 +217,8 @@ class PaneOperator(Operator):
 
     def restore(self, state: State) -> None:
         """Takes in the panes of this worker's keys."""
-        self.store.restore(state["panes"])
+        if "panes" in state:
+            self.store.restore(state["panes"])
 
     def open_windows(self) -> tuple[int, int | None]:
         """Open panes, and the end of the earliest, ns."""
@@ -263,7 +227,7 @@ class PaneOperator(Operator):
 
     def open_rows(self) -> int:
         """Rows in the open panes."""
-        return int(np.sum(self.store.snapshot().column("rows").to_numpy()))
+        return int(np.sum(self.store.snapshot().column(len(self.keys) + 1).to_numpy()))
 
 
 class WindowOperator(PaneOperator):
@@ -273,8 +237,10 @@ class WindowOperator(PaneOperator):
         super().__init__(node, context)
         self.combine = combine
         self.late_read = context.late_read
-        self.inputs = node.inputs_of_parts
-        self.program: Program | None = None
+        source = node.inputs[0].schema
+        self.columns = InputColumns(source.names if node.sorts else (), node.aggregation.inputs, source)
+        self.waiting = OrderedBuffer(Order.COLUMNS, len(source)) if node.sorts else None
+        self.all_results = not from_input(node.inputs[0])[1]
         self.late = 0
         self.late_by_max = 0
         tumbles = isinstance(self.window, TumblingWindow)
@@ -282,52 +248,95 @@ class WindowOperator(PaneOperator):
 
     def on_batch(self, batch: Batch, side: int = 0) -> Iterator[Output]:
         """Adds rows to their windows; yields those that are late, if somebody reads them."""
-        assert batch.time is not None
-        if batch.mark is not None:
-            kept, late = self._part_late(batch)
-            if late is not None:
-                yield late
-            batch = kept
-        if len(batch):
-            rows = batch.rows
-            if self.program is None:
-                self.program = Program(self.inputs, rows.schema)
-            inputs = self.program.evaluate(rows)
-            assert batch.time is not None
-            starts = self.rule if self.rule is not None else self.window.starts(batch.time)
-            self.store.add(rows.select(self.keys), starts, inputs, batch.time, batch.order)
+        late = self._late_rows(batch)
+        if late is not None:
+            tagged = self._refuse_late(batch, late)
+            if tagged is not None:
+                yield tagged
+        if self.waiting is not None:
+            self.waiting.add(self.columns.of(batch, late))
+            return
+        inputs = self.columns.evaluate(batch, late)
+        kept = batch if late is None else batch.filter(~late)
+        if len(kept):
+            self._add(kept, inputs)
             self.check_open()
             if self.combine and self.store.nbytes > COMBINE_BYTES_MAX:
                 yield from self.emit(list(self.store.starts()))
 
-    def _part_late(self, batch: Batch) -> tuple[Batch, Tagged | None]:
-        assert batch.time is not None and batch.mark is not None
-        starts = self.window.starts(batch.time)
+    def _add(self, batch: Batch, inputs: list[pa.Array]) -> None:
+        assert batch.time is not None
+        starts = self.rule if self.rule is not None else self.window.starts(batch.time)
+        self.store.add(batch.rows.select(self.keys), starts, inputs, batch.time, batch.order)
+
+    def on_watermark(self, time: int) -> Iterator[Output]:
+        """Closes the windows that end by it; rows that waited enter them first."""
+        if self.waiting is not None:
+            self._add_waiting(self._complete(time))
+        yield from super().on_watermark(time)
+
+    def on_end(self) -> Iterator[Output]:
+        """Closes all windows."""
+        if self.waiting is not None:
+            self._add_waiting(None)
+        yield from super().on_end()
+
+    def _complete(self, watermark: int) -> int:
+        """The time before which all rows have come, ns.
+
+        Results never lie before the watermark. A row of the input may, while its window is open.
+        """
+        if self.all_results or watermark <= MIN_TIME or watermark >= MAX_TIME:
+            return watermark
+        open_at = np.array([add_time(watermark, -self.lateness)], dtype=np.int64)
+        return int(self.window.starts(open_at)[0])
+
+    def _add_waiting(self, before: int | None) -> None:
+        assert self.waiting is not None
+        for batch in self.waiting.release(before):
+            self._add(Batch(batch.rows, batch.time), self.columns.inputs_of(batch.rows))
+
+    def check(self, batch: Batch, side: int = 0) -> None:
+        """Raises for a row whose inputs cannot be computed; those of late rows are not."""
+        self.columns.evaluate(batch, self._late_rows(batch))
+
+    def _closing(self, starts: Int64s) -> Int64s:
+        """The mark from which on the windows at `starts` take no row, ns."""
         ends = self.window.ends(starts)
-        closing = np.where(
-            ends > np.iinfo(np.int64).max - self.lateness, np.iinfo(np.int64).max, ends + self.lateness
-        )
-        late = (batch.mark >= closing) & (closing < MAX_TIME)
-        count = int(late.sum())
-        if count == 0:
-            return batch, None
-        self.late += count
-        over = (batch.mark - closing)[late]
-        self.late_by_max = max(self.late_by_max, int(over.max()))
-        kept = batch.filter(~late)
-        if not self.late_read:
-            return kept, None
+        most = np.iinfo(np.int64).max
+        return np.where(ends > most - self.lateness, most, ends + self.lateness)
+
+    def _late_rows(self, batch: Batch) -> Late | None:
+        """Which rows are late; None when none is."""
+        assert batch.time is not None
+        if batch.mark is None:
+            return None
+        closing = self._closing(self.window.starts(batch.time))
+        late: Late = (batch.mark >= closing) & (closing < MAX_TIME)
+        return late if late.any() else None
+
+    def _refuse_late(self, batch: Batch, late: Late) -> Tagged | None:
+        """Counts the late rows; gives them, if somebody reads them."""
         refused = batch.filter(late)
+        assert refused.time is not None and refused.mark is not None
+        starts = self.window.starts(refused.time)
+        ends = self.window.ends(starts)
+        over = refused.mark - self._closing(starts)
+        count = len(refused)
+        self.late += count
+        self.late_by_max = max(self.late_by_max, int(over.max()))
+        if not self.late_read:
+            return None
         bounds = self.node.bounds_type
         columns = [
             *refused.rows.columns,
             pa.array(over, pa.duration("ns")),
             pa.array(np.ones(count, dtype=np.int64)),
-            self.results.bounds(starts[late], bounds),
-            self.results.bounds(ends[late], bounds),
+            self.results.bounds(starts, bounds),
+            self.results.bounds(ends, bounds),
         ]
         rows = pa.RecordBatch.from_arrays(columns, schema=self.node.late_schema)
-        return kept, Tagged("late", Batch(rows, refused.time, refused.mark, refused.order, refused.origin))
+        return Tagged("late", Batch(rows, refused.time, refused.mark, refused.order, refused.origin))
 
     def emit(self, starts: list[int]) -> Iterator[Output]:
         """Final results, or partial ones for the merge: those of small windows go together."""
@@ -361,16 +370,30 @@ class WindowOperator(PaneOperator):
 
     def snapshot(self) -> State:
         """None for a combiner: it has sent everything on."""
-        return {} if self.combine else super().snapshot()
+        if self.combine:
+            return {}
+        waiting = {} if self.waiting is None else {"waiting": self.waiting.snapshot(self.columns.schema)}
+        return {**super().snapshot(), **waiting}
 
     def restore(self, state: State) -> None:
-        """Panes, but for a combiner."""
+        """Panes and waiting rows, but for a combiner."""
         if not self.combine:
             super().restore(state)
+        if self.waiting is not None and "waiting" in state:
+            self.waiting.restore(state["waiting"])
 
     def open_windows(self) -> tuple[int, int | None]:
         """Those of a combiner are counted where they are merged."""
-        return (0, None) if self.combine else super().open_windows()
+        if self.combine:
+            return 0, None
+        if self.waiting is None or not self.waiting.rows:
+            return super().open_windows()
+        starts = np.union1d(self.store.starts(), self.window.starts(self.waiting.times()))
+        return len(starts), self.window.end(int(starts[0]))
+
+    def open_rows(self) -> int:
+        """Rows in the open panes, and those that wait to enter them."""
+        return super().open_rows() + (0 if self.waiting is None else self.waiting.rows)
 
     def counters(self) -> dict[str, int]:
         """Late rows, and by how much the latest missed its window, ns."""

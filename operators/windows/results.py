@@ -41,8 +41,8 @@ class ResultBuilder:
         self.node = node
         self.batch_rows = batch_rows
         self.schema = node.schema
-        self.intermediate = node.intermediate_schema
-        self.finals = Program(node.finals, self.intermediate)
+        self.intermediate = node.aggregation.intermediate
+        self.finals = Program(node.aggregation.finals, self.intermediate)
 
     def batches(self, closed: Iterable[Closed]) -> Iterator[Batch]:
         """Result rows of the windows, in their order."""

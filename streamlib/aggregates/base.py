@@ -10,21 +10,37 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import pyarrow as pa
 
 from streamlib.errors import TypeMismatchError
 
 if TYPE_CHECKING:
-    from streamlib.aggregates.accumulators import Accumulator, Finished
+    from streamlib.aggregates.accumulators import Finished
+    from streamlib.aggregates.plan import Wanted
 
 
 class Aggregate(ABC):
-    """One number (or value) per key and window. Implementations are frozen dataclasses without input."""
+    """One number (or value) per key and window. Implementations are frozen dataclasses without input.
+
+    One over several columns has a struct of them as its input.
+    """
 
     name: str
     """As it is spelt in an expression: ``sum`` for ``col("x").sum()``."""
+    reads_order: ClassVar[bool] = False
+    """Whether the order of rows in event time decides the result."""
+    passes_nulls: ClassVar[bool] = True
+    """Whether a null input is as good as no row. If not, `among` makes an aggregate that knows a filter."""
+
+    def arguments(self) -> str:
+        """What stands between the parentheses when it is written."""
+        return ""
+
+    def among(self) -> Aggregate:
+        """The same over a struct of one field, null in the rows that a filter leaves out."""
+        raise NotImplementedError(f"{self.name}() passes over nulls, so a filter makes nulls")
 
     @abstractmethod
     def result_type(self, input_type: pa.DataType | None) -> pa.DataType:
@@ -35,8 +51,10 @@ class Aggregate(ABC):
         """
 
     @abstractmethod
-    def accumulators(self, input_type: pa.DataType | None, ordered: bool = False) -> Sequence[Accumulator]:
+    def accumulators(self, input_type: pa.DataType | None, ordered: bool = False) -> Sequence[Wanted]:
         """The state it needs besides the row count, for an input that `result_type` accepts.
+
+        Accumulators over the input or over columns made of it, and what is collected of it.
 
         Args:
             ordered: rows carry `order`, which decides ties in event time.

@@ -11,7 +11,8 @@ import pyarrow as pa
 from streamlib.aggregates.base import Aggregate
 
 if TYPE_CHECKING:
-    from streamlib.aggregates.accumulators import Accumulator, Finished
+    from streamlib.aggregates.accumulators import Finished
+    from streamlib.aggregates.plan import Wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class Count(Aggregate):
     def result_type(self, input_type: pa.DataType | None) -> pa.DataType:
         return pa.int64()
 
-    def accumulators(self, input_type: pa.DataType | None, ordered: bool = False) -> Sequence[Accumulator]:
+    def accumulators(self, input_type: pa.DataType | None, ordered: bool = False) -> Sequence[Wanted]:
         from streamlib.aggregates.accumulators import NULLS
 
         return () if input_type is None else (NULLS,)

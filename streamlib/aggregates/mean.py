@@ -12,7 +12,8 @@ import pyarrow as pa
 from streamlib.aggregates.base import Aggregate, refuse
 
 if TYPE_CHECKING:
-    from streamlib.aggregates.accumulators import Accumulator, Finished
+    from streamlib.aggregates.accumulators import Finished
+    from streamlib.aggregates.plan import Wanted
 
 _EXPECTED = "a column of numbers or booleans"
 
@@ -39,7 +40,7 @@ class Mean(Aggregate):
         hint = "cast it to int64 or float64 first" if not pa.types.is_nested(input_type) else None
         raise refuse(self.name, input_type, _EXPECTED, hint)
 
-    def accumulators(self, input_type: pa.DataType | None, ordered: bool = False) -> Sequence[Accumulator]:
+    def accumulators(self, input_type: pa.DataType | None, ordered: bool = False) -> Sequence[Wanted]:
         from streamlib.aggregates.accumulators import NULLS, sum_of
 
         return (sum_of(input_type), NULLS)

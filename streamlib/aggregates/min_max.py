@@ -13,7 +13,8 @@ from streamlib.aggregates.base import Aggregate, refuse
 from streamlib.kernels.columns import decoded_type
 
 if TYPE_CHECKING:
-    from streamlib.aggregates.accumulators import Accumulator, Finished
+    from streamlib.aggregates.accumulators import Finished
+    from streamlib.aggregates.plan import Wanted
 
 _EXPECTED = "a column of numbers, decimals, booleans, strings, binary, dates, times or durations"
 
@@ -32,7 +33,7 @@ class _Extreme(Aggregate):
             raise refuse(self.name, input_type, _EXPECTED)
         return decoded_type(input_type)
 
-    def accumulators(self, input_type: pa.DataType | None, ordered: bool = False) -> Sequence[Accumulator]:
+    def accumulators(self, input_type: pa.DataType | None, ordered: bool = False) -> Sequence[Wanted]:
         from streamlib.aggregates.accumulators import NULLS, extreme_of
 
         accumulator = extreme_of(self.name, input_type)

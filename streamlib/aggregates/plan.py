@@ -2,7 +2,8 @@
 
 A record's state is a row of 8-byte words: the row count, then the words of each accumulator. This
 is what partial results and merges carry. Values that are no words (strings, decimals, lists) lie in
-columns beside the records; the words of their accumulators say where.
+columns beside the records; the words of their accumulators say where. So does what is collected, such
+as all values for a median. Accumulators may read columns that are made of an input, such as products.
 """
 
 from __future__ import annotations
@@ -14,19 +15,46 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from streamlib.aggregates.accumulators import NULLS, Accumulator, Finished, Style, Word, kept_type
+from streamlib.aggregates.accumulators import (
+    NULLS,
+    Accumulator,
+    Collected,
+    Derived,
+    Finished,
+    Over,
+    Style,
+    Word,
+    kept_type,
+)
 from streamlib.aggregates.base import Aggregate
 
 Int64s = npt.NDArray[np.int64]
 
 
+Wanted = Accumulator | Over | Collected
+"""What an aggregate asks for."""
+
+
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """An accumulator over one input, and the index of its first word in the state."""
+    """An accumulator over one input, and the index of its first word in the state.
+
+    Attributes:
+        by: for Style.BY, the index of the input that decides.
+    """
 
     accumulator: Accumulator
     input: int
     word: int
+    by: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedCollected:
+    """What is collected of one input."""
+
+    collected: Collected
+    input: int
 
 
 class AccumulatorPlan:
@@ -36,14 +64,16 @@ class AccumulatorPlan:
         aggregates: each with the index of its input column and that column's type; (None, None) for
             an aggregate without input.
         input_names: names of the inputs, for messages and snapshots.
-        ordered: rows carry `order`; `first` and `last` keep it.
+        ordered: rows carry `order`; aggregates whose ties it decides keep it.
 
     Attributes:
         placed: the accumulators, in record order.
+        collected: what is collected beside the records.
         words: the state's words with their names in a snapshot; the first is the row count.
-        input_types: the types of the inputs.
+        input_types: the types of the inputs, those that are made of others after those given.
         kept: those of `placed` whose values lie beside the records.
-        kept_fields: the names and types of these values' columns in snapshots and partial results.
+        kept_fields: the names and types of the columns beside the records in snapshots and partial results:
+            of `kept`, then of `collected`.
         reads_words: for each input, whether an accumulator reads its words or nulls.
 
     >>> from streamlib.aggregates import Count, Mean, Sum
@@ -62,37 +92,76 @@ class AccumulatorPlan:
         self.ordered = ordered
         self.result_types = [aggregate.result_type(kind) for aggregate, _, kind in self.aggregates]
         types: dict[int, pa.DataType] = {}
-        wanted: dict[tuple[Accumulator, int], None] = {}
+        wanted: dict[tuple[Wanted, int], None] = {}
         for aggregate, index, kind in self.aggregates:
             if index is None:
                 continue
             assert types.setdefault(index, kind) == kind, "an input has one type"
-            for accumulator in aggregate.accumulators(kind, ordered):
-                wanted[accumulator, index] = None
+            for asked in aggregate.accumulators(kind, ordered):
+                wanted[asked, index] = None
         assert sorted(types) == list(range(len(types))), "inputs are numbered from 0"
         self.input_types = [types[index] for index in range(len(types))]
         self.input_names = list(input_names or (f"input{index}" for index in range(len(types))))
         assert len(self.input_names) == len(self.input_types)
-
-        self.words = [Word("rows", "int64")]
-        placed = []
-        for accumulator, index in sorted(wanted, key=lambda pair: pair[0].style is Style.NULL):
-            placed.append(Placed(accumulator, index, len(self.words)))
-            prefix = f"{self.input_names[index]}.{accumulator.name}"
-            self.words += [replace(word, name=f"{prefix}.{word.name}") for word in accumulator.words]
-        self.placed = tuple(placed)
-        self.kept = tuple(place for place in placed if place.accumulator.keeps_values)
+        self._given = len(types)
+        self._derived: dict[tuple[int, Derived], int] = {}
+        self._place(list(wanted))
         self.kept_fields = [
             pa.field(
                 f"{self.input_names[place.input]}.{place.accumulator.name}.value",
                 kept_type(self.input_types[place.input]),
             )
             for place in self.kept
+        ] + [
+            pa.field(
+                f"{self.input_names[item.input]}.{item.collected.name}",
+                item.collected.partial_type(self.input_types[item.input]),
+            )
+            for item in self.collected
         ]
         self.reads_words = [
-            any(p.input == index and not p.accumulator.keeps_values for p in placed)
-            for index in range(len(types))
+            any(p.by == index or (p.input == index and not p.accumulator.keeps_values) for p in self.placed)
+            for index in range(len(self.input_types))
         ]
+
+    def _place(self, wanted: Sequence[tuple[Wanted, int]]) -> None:
+        found: list[tuple[Accumulator, int, int | None]] = []
+        collected = []
+        for asked, index in wanted:
+            if isinstance(asked, Collected):
+                collected.append(PlacedCollected(asked, index))
+            elif isinstance(asked, Over):
+                by = None if asked.by is None else self._derive(index, asked.by)
+                found.append((asked.accumulator, self._derive(index, asked.column), by))
+            else:
+                found.append((asked, index, None))
+        self.words = [Word("rows", "int64")]
+        placed = []
+        for accumulator, index, by in sorted(found, key=lambda item: item[0].style is Style.NULL):
+            placed.append(Placed(accumulator, index, len(self.words), by))
+            prefix = f"{self.input_names[index]}.{accumulator.name}"
+            if by is not None:
+                prefix += f".{self.input_names[by].removeprefix(self.input_names[index])}"
+            self.words += [replace(word, name=f"{prefix}.{word.name}") for word in accumulator.words]
+        self.placed = tuple(placed)
+        self.collected = tuple(collected)
+        self.kept = tuple(place for place in placed if place.accumulator.keeps_values)
+
+    def _derive(self, index: int, column: Derived) -> int:
+        """The index of a column made of an input."""
+        known = self._derived.get((index, column))
+        if known is None:
+            known = self._derived[index, column] = len(self.input_types)
+            self.input_types.append(column.type)
+            self.input_names.append(f"{self.input_names[index]}.{column.name}")
+        return known
+
+    def columns(self, inputs: Sequence[pa.Array]) -> Sequence[pa.Array]:
+        """All inputs: those given, and those made of them."""
+        assert len(inputs) == self._given, "one array per input"
+        if not self._derived:
+            return inputs
+        return [*inputs, *(column.of(inputs[index]) for index, column in self._derived)]
 
     @property
     def initial(self) -> Int64s:
@@ -104,29 +173,39 @@ class AccumulatorPlan:
 
         Args:
             state: shape (keys, words); may be a strided view.
-            kept: the values beside the records, by `kept_fields`.
+            kept: the columns beside the records, by `kept_fields`; what was collected perhaps in its
+                final form.
 
         Raises:
             DataError: an integer sum that does not fit its result type.
         """
-        assert len(kept) == len(self.kept), "one array per kept value"
+        assert len(kept) == len(self.kept_fields), "one array per kept column"
         rows = np.ascontiguousarray(state[:, 0])
-        inputs = []
-        for index, name in enumerate(self.input_names):
-            parts = {
-                place.accumulator: state[:, place.word : place.word + len(place.accumulator.words)]
-                for place in self.placed
-                if place.input == index
-            }
-            valid = rows - parts[NULLS][:, 0] if NULLS in parts else rows
-            values = {
-                place.accumulator: column
-                for place, column in zip(self.kept, kept, strict=True)
-                if place.input == index
-            }
-            inputs.append(Finished(rows, valid, parts, name, self.ordered, values))
+        found = [
+            self._finished(index, rows, state, kept) for index in range(len(self.input_types))
+        ]
+        for (index, column), at in self._derived.items():
+            found[index].derived[column] = found[at]  # type: ignore[index]
         alone = Finished(rows, rows, {}, "")
         return [
-            aggregate.finish(alone if index is None else inputs[index], kind)
+            aggregate.finish(alone if index is None else found[index], kind)
             for aggregate, index, kind in self.aggregates
         ]
+
+    def _finished(self, index: int, rows: Int64s, state: Int64s, kept: Sequence[pa.Array]) -> Finished:
+        """The state of one input."""
+        parts = {
+            place.accumulator: state[:, place.word : place.word + len(place.accumulator.words)]
+            for place in self.placed
+            if place.input == index
+        }
+        values: dict[Accumulator | Collected, pa.Array] = {
+            place.accumulator: column
+            for place, column in zip(self.kept, kept, strict=False)
+            if place.input == index
+        }
+        for item, column in zip(self.collected, kept[len(self.kept) :], strict=True):
+            if item.input == index:
+                values[item.collected] = column
+        valid = rows - parts[NULLS][:, 0] if NULLS in parts else rows
+        return Finished(rows, valid, parts, self.input_names[index], self.ordered, values, {})

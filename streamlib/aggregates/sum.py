@@ -11,7 +11,8 @@ import pyarrow as pa
 from streamlib.aggregates.base import Aggregate, refuse
 
 if TYPE_CHECKING:
-    from streamlib.aggregates.accumulators import Accumulator, Finished
+    from streamlib.aggregates.accumulators import Finished
+    from streamlib.aggregates.plan import Wanted
 
 _EXPECTED = "a column of numbers, booleans or durations"
 
@@ -45,7 +46,7 @@ class Sum(Aggregate):
         hint = "cast it to float64 or int64 first" if pa.types.is_decimal(input_type) else None
         raise refuse(self.name, input_type, _EXPECTED, hint)
 
-    def accumulators(self, input_type: pa.DataType | None, ordered: bool = False) -> Sequence[Accumulator]:
+    def accumulators(self, input_type: pa.DataType | None, ordered: bool = False) -> Sequence[Wanted]:
         from streamlib.aggregates.accumulators import sum_of
 
         return (sum_of(input_type),)

@@ -1,9 +1,9 @@
 """All that an outsider implements: source, sink, format, window, operator. No implementation here."""
 
 from streamlib.contracts.format import Format, FormatReader, FormatWriter
-from streamlib.contracts.operators import Operator, Output, State, Tagged, Wait
+from streamlib.contracts.operators import Operator, Output, Refusal, State, Tagged, Wait
 from streamlib.contracts.sink import Sink, SinkWriter
-from streamlib.contracts.source import PENDING, Block, Pending, Refused, Source, Split, SplitReader
+from streamlib.contracts.source import PENDING, Block, Pending, Refused, Source, Split, SplitReader, Wake
 from streamlib.contracts.window import Window
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Operator",
     "Output",
     "Pending",
+    "Refusal",
     "Refused",
     "Sink",
     "SinkWriter",
@@ -24,5 +25,6 @@ __all__ = [
     "State",
     "Tagged",
     "Wait",
+    "Wake",
     "Window",
 ]

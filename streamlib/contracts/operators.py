@@ -14,12 +14,13 @@ A complete operator::
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
 
 from streamlib.elements import Batch, BlockEnd
+from streamlib.errors import StreamlibError
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,15 @@ class Wait:
     ready: Callable[[], bool]
 
 
-Output = Batch | Tagged | Wait
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Rows that a step cannot work on, one error each: the step's policy says what becomes of them."""
+
+    batch: Batch
+    errors: Sequence[StreamlibError]
+
+
+Output = Batch | Tagged | Wait | Refusal
 State = Mapping[str, pa.Table]
 """State tables by name: open data, rows hold keys and never slots."""
 
@@ -48,6 +57,13 @@ class Operator:
     def on_batch(self, batch: Batch, side: int = 0) -> Iterable[Output]:
         """Rows on input `side` (0 for the first). Yields output; batches of at most `batch_rows`."""
         return ()
+
+    def check(self, batch: Batch, side: int = 0) -> None:
+        """Raises for a row that `on_batch` could not take, and changes nothing.
+
+        Only steps with state need it: where rows are to be skipped it is called first, on parts of
+        the batch until the rows that fail are alone. A stateless step is tried with `on_batch` itself.
+        """
 
     def on_block_end(self, end: BlockEnd) -> Iterable[Output | BlockEnd]:
         """A block of a split is complete: only steps before `event_time`, and that step, meet it."""

@@ -4,6 +4,8 @@ A sink opens one writer per worker. Rows written become visible only by `commit`
 calls once for all writers when everything before it has succeeded; `abort` removes what was
 staged. `commit` and `abort` may be called again after a crash and must then do no harm.
 
+Most sinks append. One that can replace the row of a key says so (`accepts_upserts`) and takes tables too.
+
 A complete sink of 20 lines::
 
     class Lines(Sink):
@@ -60,7 +62,20 @@ class Sink(ABC):
     """A place for the rows of one stream."""
 
     guarantee: str = "at_least_once"
-    """`exactly_once` where commit is atomic and idempotent, else `at_least_once`."""
+    """`exactly_once` where commit is atomic and idempotent, else `at_least_once`; `at_most_once` where rows
+    that have left may be lost, as on a socket."""
+
+    accepts_upserts: bool = False
+    """Whether it takes the changes of a table: by `for_table`. Others append and refuse a table."""
+
+    def for_table(self, keys: Sequence[str]) -> Sink:
+        """The sink to run for a table with a row per value of the columns `keys`: as a rule itself.
+
+        It is given changes: the table's columns, and ``change`` as the last one. The row of a key is
+        put in the place of the one before (``insert``, ``update``), or taken out (``delete``). Changes
+        of one key come to one writer, in their order. Called before `prepare`.
+        """
+        return self
 
     def prepare(self, schema: pa.Schema) -> None:
         """Checks, before any row is read, that the output can be written; raises SinkError if not."""
@@ -71,6 +86,13 @@ class Sink(ABC):
 
     def commit(self, staged: Sequence[Any]) -> None:
         """Makes visible what the writers staged: `staged` has one `finish()` value per writer, by worker."""
+
+    def cancel(self) -> None:
+        """Another step has failed: a `write` that waits is to return or raise soon. Called from any thread."""
+
+    def counters(self) -> dict[str, int]:
+        """What the sink counts for the report, such as readers that it dropped."""
+        return {}
 
     def abort(self) -> None:
         """After an error, when all writers have been aborted: removes what `prepare` made. Must not raise."""

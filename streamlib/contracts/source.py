@@ -37,7 +37,7 @@ A complete source of 20 lines::
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -136,13 +136,24 @@ class SplitReader(ABC):
         """Frees what `open` took. Called once, also after an error."""
 
 
+Wake = Callable[[str | None], None]
+"""Says that the split of this name may have something to read; None: that some split may, or a new one is there."""
+
+
 class Source(ABC):
-    """A log: splits that can be read again from a position."""
+    """A log: splits that can be read again from a position.
+
+    A live source also works between the calls: `bind` begins that work and `close` ends it. Where it
+    can tell when data has come, workers that have nothing to do sleep until it does; one that cannot
+    is asked again every few milliseconds.
+    """
 
     bounded: bool = True
     """Whether every split ends."""
     replayable: bool = True
     """Whether a position can be read from again; if not, output is marked `timing`."""
+    grows: bool = False
+    """Whether splits may appear while the run is on, so that `new_splits` is asked for them."""
 
     @abstractmethod
     def schema(self) -> pa.Schema:
@@ -155,6 +166,36 @@ class Source(ABC):
     @abstractmethod
     def open(self, split: Split, position: Any = None) -> SplitReader:
         """A reader at the beginning, or at a `Block.position` of an earlier reader."""
+
+    def bind(self, wake: Wake) -> bool:
+        """The run begins: called once, before the first reader is opened.
+
+        Args:
+            wake: to be called, from any thread, when a split that answered PENDING has data or has ended,
+                and when there is a new split. It may be called for nothing. It must not be called
+                under a lock that a reader or `new_splits` takes.
+
+        Returns:
+            Whether `wake` will be called. If not, readers are asked again every few milliseconds.
+
+        Raises:
+            SourceError: the source cannot begin.
+        """
+        return False
+
+    def new_splits(self) -> Sequence[Split] | None:
+        """The splits that have appeared since the last call, in order; None when no more will come.
+
+        Asked only of a source that `grows`, after `splits` and `bind`, by one thread at a time.
+        """
+        return None
+
+    def close(self) -> None:
+        """The run is over, also after an error: ends what `bind` began. May be called without it."""
+
+    def counters(self) -> dict[str, int]:
+        """What the source counts for the report, such as clients that it refused."""
+        return {}
 
     def with_columns(self, columns: Sequence[str]) -> Source:
         """The same source reading only `columns`, in the order of its schema; itself where it cannot.

@@ -68,10 +68,15 @@ class EventClock:
         self._handed_out = MIN_TIME
         self._ranked: SortedSet = SortedSet()
         self._rank: dict[int, tuple[int, int]] = {}
+        self._ended = 0
         self._cuts: dict[int, tuple[int, ClockState]] = {}
         self._wanted: dict[int, list[tuple[int, int]]] = {}
         self._resumed: dict[str, list[SplitTime]] = {}
         self._floor = MIN_TIME
+        self._high = MIN_TIME
+        self._growing = 0
+        self._alone_since: int | None = None
+        self._absent = False
 
     def add(self, split: int, name: str, first_time: int | None = None) -> SplitTime:
         """Makes a split known; from now on it counts.
@@ -87,7 +92,7 @@ class EventClock:
                 known.first_time = first_time
             else:
                 known = SplitTime(name, first_time=first_time, floor=self._floor)
-                if self._handed_out > MIN_TIME or (self.splits and not self._ranked):
+                if self._handed_out > MIN_TIME or self._absent or (self.splits and not self._ranked):
                     known.state = SplitState.IDLE
             self.splits[split] = known
             self._place(split)
@@ -113,6 +118,12 @@ class EventClock:
         with self.lock:
             self.splits[split].state = SplitState.ENDED
             self._place(split)
+
+    def worker_ended(self) -> int:
+        """The end of the input has reached one more worker: on how many that is."""
+        with self.lock:
+            self._ended += 1
+            return self._ended
 
     def position(self, split: int) -> int:
         """The split's own watermark, ns: the reader serves the split furthest behind."""
@@ -140,8 +151,9 @@ class EventClock:
     def all_idle(self) -> bool:
         """Whether no split counts, though some have not ended."""
         with self.lock:
-            return not self._ranked and any(
-                s.state in (SplitState.IDLE, SplitState.ENTERING) for s in self.splits.values()
+            return not self._ranked and (
+                self._absent
+                or any(s.state in (SplitState.IDLE, SplitState.ENTERING) for s in self.splits.values())
             )
 
     def any_live(self) -> bool:
@@ -152,10 +164,12 @@ class EventClock:
         """The reader has nothing: applies the idle policy. True when the split was left out just now."""
         with self.lock:
             known = self.splits[split]
-            if self.idle is IdlePolicy.WAIT or known.state is not SplitState.LIVE:
+            if known.state is not SplitState.LIVE:
                 return False
             if known.last_row_ns is None:
                 known.last_row_ns = now_ns
+            if self.idle is IdlePolicy.WAIT:
+                return False
             quiet = now_ns - known.last_row_ns
             if quiet < self.idle_after:
                 return False
@@ -169,6 +183,37 @@ class EventClock:
                 known.raise_floor(reached)
                 self._place(split)
             return False
+
+    def grows(self, by: int) -> None:
+        """A source whose splits appear while the run is on begins (`by` is 1), or will have no more (-1)."""
+        with self.lock:
+            self._growing += by
+            self._absent = self._absent and self._growing > 0
+
+    def alone(self, now_ns: int) -> None:
+        """Applies the idle policy where no split counts now, though more may appear."""
+        with self.lock:
+            if self.idle is IdlePolicy.WAIT or self._ranked or not self._growing:
+                return
+            if self._alone_since is None:
+                self._alone_since = now_ns
+            quiet = now_ns - self._alone_since
+            if quiet < self.idle_after:
+                return
+            high = self.high()
+            if self.idle is IdlePolicy.LEAVE:
+                self._absent = True
+            elif high != MIN_TIME and self.max_delay is not None:
+                reached = add_time(add_time(high, quiet), -self.max_delay)
+                self._handed_out = max(self._handed_out, reached)
+
+    def forget(self, split: int) -> None:
+        """Frees an ended split of a source that has had many; one whose last jump is unconfirmed stays."""
+        with self.lock:
+            known = self.splits[split]
+            if known.suspect is None:
+                self._high = max(self._high, known.max_time)
+                del self.splits[split]
 
     def wake(self, split: int) -> bool:
         """An idle split has rows again. True when it counts at once, since its edge never went idle."""
@@ -201,6 +246,7 @@ class EventClock:
         if known.state is SplitState.LIVE:
             self._rank[split] = (known.watermark(self.max_delay), split)
             self._ranked.add(self._rank[split])
+            self._alone_since, self._absent = None, False
 
     # Checkpoints: the state of each split after the last block before the barrier.
 
@@ -250,4 +296,4 @@ class EventClock:
 
     def high(self) -> int:
         """The largest event time seen, ns; MIN_TIME when there is none."""
-        return max((s.max_time for s in self.splits.values()), default=MIN_TIME)
+        return max([self._high, *(s.max_time for s in list(self.splits.values()))])

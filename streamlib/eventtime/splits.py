@@ -12,7 +12,7 @@ from enum import Enum
 import numpy as np
 import numpy.typing as npt
 
-from streamlib.elements import MAX_TIME, MIN_TIME, add_time
+from streamlib.elements import MAX_TIME, MIN_TIME, Batch, add_time
 
 
 class SplitState(Enum):
@@ -47,6 +47,23 @@ class PerValues:
         return PerValues(dict(self.codes), self.max_time.copy(), self.floor.copy())
 
 
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """A row that jumps ahead, held back until the next row of its split is there.
+
+    Attributes:
+        row: the row.
+        where: its place in the input.
+        time: its event time, ns.
+        limit: what is no jump, ns.
+    """
+
+    row: Batch
+    where: str
+    time: int
+    limit: int
+
+
 @dataclass(slots=True)
 class SplitTime:
     """Progress of one split.
@@ -61,7 +78,7 @@ class SplitTime:
         passed: the watermark that has been reached; a value of `per=` that appears does not lower it.
         late_entry_rows: rows behind their mark only because the split entered late.
         last_row_ns: when its last block passed, by the processing clock.
-        suspect: a jump that the next row must confirm: where it stands, its time, the limit, ns.
+        suspect: a jump that the next row must confirm.
     """
 
     name: str
@@ -75,7 +92,7 @@ class SplitTime:
     passed: int = MIN_TIME
     late_entry_rows: int = 0
     last_row_ns: int | None = None
-    suspect: tuple[str, int, int] | None = None
+    suspect: Suspect | None = None
 
     def watermark(self, max_delay: int | None) -> int:
         """No row to come has a mark below it, ns (`max_delay` None: until the end of the input).

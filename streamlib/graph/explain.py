@@ -11,9 +11,10 @@ from streamlib.graph.plan import topological
 
 
 def explain(sinks: Sequence[Node]) -> str:
-    """The graph that leads to `sinks`, a step a line, inputs first."""
+    """The graph that leads to `sinks`, a step a line, inputs first; of the ends also determinism and guarantee."""
     nodes = topological(sinks)
     numbers = {id(node): number for number, node in enumerate(nodes, 1)}
+    ends = {id(sink) for sink in sinks}
     lines: list[str] = []
     for node in nodes:
         inputs = ", ".join(str(numbers[id(n)]) for n in node.inputs)
@@ -34,11 +35,14 @@ def explain(sinks: Sequence[Node]) -> str:
             facts.append(f"keys: {', '.join(node.keys)}")
         if not isinstance(node, (SourceNode, SideNode, SinkNode)) and node.state_bound() != "none":
             facts.append(f"state: {node.state_bound()}")
-        if isinstance(node, SinkNode):
+        if isinstance(node, SourceNode) and not node.source.bounded:
+            facts.append("input: endless")
+        if id(node) in ends:
             reasons = timing_reasons(node)
             facts.append(
                 "output: " + (f"timing, because {'; '.join(reasons)}" if reasons else "deterministic")
             )
+        if isinstance(node, SinkNode):
             facts.append(f"guarantee: {node.sink.guarantee} within one run")
         lines.extend(f"       {fact}" for fact in facts)
     return "\n".join(lines)

@@ -141,7 +141,7 @@ def plan_graph(
         )
     nodes = topological(sinks)
     narrowed = _narrow_sources(nodes)
-    names = _names(nodes)
+    names = step_names(nodes)
     steps: list[Step] = []
     made: dict[int, int] = {}  # id(node) -> step with its main output
     sided: dict[tuple[int, str], int] = {}  # (id(node), tag) -> step with that side output
@@ -212,7 +212,8 @@ def _tags(nodes: Sequence[Node], owner: Node) -> list[str]:
     return [n.tag for n in nodes if isinstance(n, SideNode) and n.inputs[0] is owner]
 
 
-def _names(nodes: Sequence[Node]) -> dict[int, str]:
+def step_names(nodes: Sequence[Node]) -> dict[int, str]:
+    """The name of each step, by the id of its node: as given, or of its kind, numbered where it repeats."""
     names: dict[int, str] = {}
     taken: set[str] = set()
     for node in nodes:

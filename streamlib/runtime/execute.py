@@ -59,7 +59,8 @@ class Execution:
             taken(sink)
         splits = {id(n): list(n.source.splits()) for n in _sources(sinks)}
         several = self.options.checkpoints or sum(len(s) for s in splits.values()) > 1
-        self.plan: Plan = plan_graph(sinks, workers, several_splits=several)
+        several = several or any(n.source.grows for n in _sources(sinks))
+        self.plan: Plan = plan_graph(sinks, workers, several, self.options.on_error)
         self.shared = SharedRun(self.plan, self.options)
         self.started = time.perf_counter()
         self.workers: list[Worker] = []
@@ -119,7 +120,7 @@ class Execution:
 
     def _add_splits(self, step: int, node: SourceNode, resume: Checkpoint | None) -> None:
         splits = node.source.splits()
-        if not splits:
+        if not splits and not node.source.grows:
             raise SourceError(f"{node.source.describe()} has nothing to read").in_step(node.label, node.at)
         below = self.plan.downstream(step)
         clocks = {s: c for s, c in self.shared.clocks.items() if s in below}
@@ -135,8 +136,6 @@ class Execution:
     def stop(self, flush: bool = False) -> None:
         """Ends reading and finishes what is in flight; `flush` closes the open windows too."""
         self.shared.stop(flush)
-        if not flush:
-            self._stop_barrier = self.shared.start_barrier()
 
     @property
     def stopped(self) -> bool:
@@ -145,9 +144,26 @@ class Execution:
         if not shared.pool.stopped or shared.flush:
             return False
         if self._stop_barrier is None:
-            self._stop_barrier = shared.start_barrier()  # another barrier was under way
+            number = shared.start_barrier() if self._progress_sent() else None  # None: one is under way
+            self._stop_barrier = number or self._stop_barrier
             return False
         return len(shared.checkpoints[self._stop_barrier].workers_done) == self.plan.workers
+
+    def _progress_sent(self) -> bool:
+        """Whether all blocks have passed and all workers sent on the watermark that they led to.
+
+        The barrier of a stop goes behind it, so that what it leaves open does not depend on timing.
+        """
+        passed = all(
+            clock.is_turn(run.index, run.blocks)
+            for run in list(self.shared.pool.splits.values())
+            for clock in run.clocks
+        )
+        return passed and all(
+            worker.done or worker.has_sent(step, clock.watermark())
+            for step, clock in self.shared.clocks.items()
+            for worker in self.workers
+        )
 
     def finish(self) -> None:
         """All workers are done: makes the output of all sinks visible."""
@@ -171,6 +187,11 @@ class Execution:
             for writer in self._writers(sink):
                 writer.abort()
             sink.sink.abort()
+
+    def cancel(self) -> None:
+        """A worker has failed, or the run was interrupted: no sink may keep the others waiting."""
+        for sink in self.plan.sinks:
+            sink.sink.cancel()
 
     def close(self) -> None:
         """Frees readers and operators."""
@@ -197,22 +218,29 @@ class Execution:
     def totals(self) -> Totals:
         """What has been counted so far."""
         totals = Totals(seconds=time.perf_counter() - self.started)
+        workers = [w for w in self.workers if len(w.operators) == len(self.plan.steps)]
         for step in self.plan.steps:
-            totals.rows_in[step.name] = sum(w.rows_in[step.index] for w in self.workers)
-            totals.rows_out[step.name] = sum(w.rows_out[step.index] for w in self.workers)
+            totals.rows_in[step.name] = sum(w.rows_in[step.index] for w in workers)
+            totals.rows_out[step.name] = sum(w.rows_out[step.index] for w in workers)
             counts: dict[str, int] = {}
-            for worker in self.workers:
-                for name, count in worker.operators[step.index].counters().items():
+            for worker in workers:
+                refuser = worker.refusers.get(step.index)
+                own = {} if refuser is None else refuser.counters()
+                for name, count in {**worker.operators[step.index].counters(), **own}.items():
                     before = counts.get(name, 0)
                     counts[name] = max(before, count) if name.endswith("_max") else before + count
+            if isinstance(step.node, SourceNode):
+                counts.update(step.node.source.counters())
+            elif isinstance(step.node, SinkNode):
+                counts.update(step.node.sink.counters())
             if counts:
                 totals.counters[step.name] = counts
-            open_windows = sum(w.operators[step.index].open_windows()[0] for w in self.workers)
+            open_windows = sum(w.operators[step.index].open_windows()[0] for w in workers)
             if open_windows:
                 totals.open_windows[step.name] = open_windows
                 if self.stopped:
                     totals.open_rows[step.name] = sum(
-                        w.operators[step.index].open_rows() for w in self.workers
+                        w.operators[step.index].open_rows() for w in workers
                     )
         return totals
 

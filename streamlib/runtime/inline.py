@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 
 from streamlib.runtime.execute import Execution
 from streamlib.runtime.worker import Status, Worker
 
-POLL_SECONDS = 0.005
-"""How often a worker that found nothing looks again at sources that cannot announce their data."""
-
 Schedule = Callable[[Sequence[Worker]], Worker]
 
 
 def wait_for_sources(execution: Execution) -> bool:
-    """Waits a moment for a source that has nothing now; False when all have ended: then nothing will come."""
-    if all(run.ended for run in execution.shared.pool.splits):
+    """Waits for a source that has nothing now; False when all have ended: then nothing will come.
+
+    Cleared after the wait, not before it: what is announced while the worker looks around is not missed.
+    """
+    shared = execution.shared
+    if shared.pool.all_exhausted():
         return False
-    threading.Event().wait(POLL_SECONDS)
+    shared.bell.wait(shared.pool.wait_seconds())
+    shared.bell.clear()
     return True
 
 

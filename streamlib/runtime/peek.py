@@ -6,41 +6,39 @@ from collections.abc import Callable
 
 from streamlib.contracts import SplitReader
 from streamlib.elements import Batch, Origin
-from streamlib.errors import StreamlibError
-from streamlib.graph import BuildContext, Plan
+from streamlib.errors import DataError, StreamlibError
+from streamlib.graph import BuildContext, Plan, Step
 
 PEEK_ROWS = 1_000
+_ORIGIN = Origin(0, 0, "the first rows")
 
 
 def first_times(plan: Plan, source: int, clocks: list[int]) -> Callable[[SplitReader], int | None]:
     """A function that finds the earliest event time which the first row of a reader has for `clocks`.
 
     The steps between the source and each clock are stateless; they are tried on the first rows. When
-    these are all filtered out the time stays unknown, and the split is read first.
+    these are all filtered out, or refused, the time stays unknown, and the split is read first.
     """
+    lenient = plan.steps[source].on_error.policy != "fail"
     chains = []
     for clock in clocks:
         between = plan.upstream(clock) & plan.downstream(source)
         path = [step for step in sorted(between) if step not in (source, clock)]
         steps = [plan.steps[step] for step in path]
-        chains.append((plan.steps[clock], [(step, step.build(BuildContext())) for step in steps]))
+        chains.append((plan.steps[clock], steps))
 
     def first_time(reader: SplitReader) -> int | None:
-        rows = reader.peek()
+        try:
+            rows = reader.peek()
+        except DataError:
+            if lenient:
+                return None
+            raise
         if rows is None or rows.num_rows == 0:
             return None
         times = []
-        for clock, operators in chains:
-            batches = [Batch(rows.slice(0, PEEK_ROWS), origin=Origin(0, 0, "the first rows"))]
-            for step, operator in operators:
-                try:
-                    batches = [
-                        b for batch in batches for b in operator.on_batch(batch) if isinstance(b, Batch)
-                    ]
-                except StreamlibError as error:
-                    error.in_step(step.name, step.node.at)
-                    raise
-            first = next((batch for batch in batches if len(batch)), None)
+        for clock, steps in chains:
+            first = _first_through(steps, Batch(rows.slice(0, PEEK_ROWS), origin=_ORIGIN))
             time = None if first is None else clock.node.first_time(first)
             if time is None:
                 return None
@@ -48,3 +46,21 @@ def first_times(plan: Plan, source: int, clocks: list[int]) -> Callable[[SplitRe
         return min(times)
 
     return first_time
+
+
+def _first_through(steps: list[Step], batch: Batch) -> Batch | None:
+    """What is left of the first rows behind stateless steps; None if that is nothing."""
+    batches = [batch]
+    for step in steps:
+        operator = step.build(BuildContext())
+        try:
+            outputs = [out for one in batches for out in operator.on_batch(one)]
+        except StreamlibError as error:
+            if step.on_error.policy != "fail":
+                return None
+            error.in_step(step.name, step.node.at)
+            raise
+        finally:
+            operator.close()
+        batches = [out for out in outputs if isinstance(out, Batch) and len(out)]
+    return batches[0] if batches else None

@@ -68,7 +68,11 @@ class Receiver:
         """What the step yields for an element on input `number`."""
         if isinstance(element, Batch):
             self._worker.rows_in[self._step] += len(element)
-            return iter(self._worker.operators[self._step].on_batch(element, self.sides[number]))
+            operator, side = self._worker.operators[self._step], self.sides[number]
+            refuser = self._worker.refusers.get(self._step)
+            if refuser is not None:
+                return refuser.on_batch(operator, element, side)
+            return iter(operator.on_batch(element, side))
         if isinstance(element, Watermark):
             return self._watermark(number, element.time)
         if isinstance(element, BlockEnd):

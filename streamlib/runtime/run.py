@@ -14,6 +14,7 @@ from typing import Any
 
 from streamlib.contracts import State
 from streamlib.elements import MIN_TIME
+from streamlib.errors import FAIL, OnError
 from streamlib.eventtime import ClockState, EventClock
 from streamlib.exchange import Channel
 from streamlib.exchange.channel import CHANNEL_BYTES_MAX
@@ -31,12 +32,16 @@ class RunOptions:
         now_ns: the processing clock; only idle policies and reports read it.
         checkpoints: whether the run's checkpoints may be restored on another number of workers: ties in
             event time then carry their order even where one worker on one split does not need it.
+        on_error: what becomes of rows that a step without a policy of its own cannot work on.
+        pause: waits so many seconds before a step is tried again; by the clock when None.
     """
 
     batch_rows: int = 65_536
     channel_bytes_max: int = CHANNEL_BYTES_MAX
     now_ns: Callable[[], int] = time.monotonic_ns
     checkpoints: bool = False
+    on_error: OnError = FAIL
+    pause: Callable[[float], object] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,17 +100,19 @@ class SharedRun:
     def __init__(self, plan: Plan, options: RunOptions) -> None:
         self.plan = plan
         self.options = options
-        self.pool = SplitPool(options.now_ns)
+        self.pool = SplitPool(options.now_ns, self.wake_all)
         self.clocks: dict[int, EventClock] = {}
         self.incoming: list[list[Incoming]] = [self._incoming(step.index) for step in plan.steps]
         self.channels: dict[tuple[int, int, int], Channel] = {}  # (step, input, receiving worker)
-        self.cancelled = False
+        self._cancelled = threading.Event()
         self.flush = False
         self.barrier: Checkpoint | None = None
         self.checkpoints: dict[int, Checkpoint] = {}
         self.entries: dict[int, Entry] = {}
         self.entry: Entry | None = None
         self.wakers: list[Callable[[], None]] = []
+        self.bell = threading.Event()
+        """Set when something has changed: what one worker on the caller's thread waits for."""
         self._lock = threading.RLock()
         self._numbers = 0
         for step in plan.steps:
@@ -118,6 +125,22 @@ class SharedRun:
                     for worker in range(plan.workers):
                         self.channels[step.index, number, worker] = Channel(options.channel_bytes_max)
         self.terminals = [step.index for step in plan.steps if not step.edges]
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether all workers are to leave at once, because one of them failed."""
+        return self._cancelled.is_set()
+
+    @cancelled.setter
+    def cancelled(self, value: bool) -> None:
+        if value:
+            self._cancelled.set()
+        else:
+            self._cancelled.clear()
+
+    def pause(self, seconds: float) -> object:
+        """Waits before a step is tried again; returns true at once when the run was cancelled."""
+        return (self.options.pause or self._cancelled.wait)(seconds)
 
     def _incoming(self, target: int) -> list[Incoming]:
         found: list[Incoming] = []
@@ -139,6 +162,7 @@ class SharedRun:
 
     def wake_all(self) -> None:
         """Something changed that a waiting worker may wait for."""
+        self.bell.set()
         for wake in self.wakers:
             wake()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 
 from streamlib.runtime.execute import Execution
-from streamlib.runtime.inline import POLL_SECONDS
 from streamlib.runtime.worker import Status, Worker
 
 
@@ -29,10 +28,11 @@ def run_threads(execution: Execution) -> None:
                 if status is Status.DONE:
                     break
                 if status is Status.WAITING:
-                    event.wait(POLL_SECONDS)
+                    event.wait(shared.pool.wait_seconds())
         except BaseException as error:  # handed to the caller's thread
             errors.append(error)
             shared.cancelled = True
+            execution.cancel()
         finally:
             shared.wake_all()
             finished.release()
@@ -49,6 +49,9 @@ def run_threads(execution: Execution) -> None:
         for _ in threads:
             while not finished.acquire(timeout=0.2):
                 pass  # so that Ctrl-C is seen while the workers run
+    except BaseException:
+        execution.cancel()
+        raise
     finally:
         shared.cancelled = True
         shared.wake_all()

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from enum import Enum
 
-from streamlib.contracts import Operator, State, Tagged, Wait
+from streamlib.contracts import Operator, Refusal, Refused, State, Tagged, Wait
 from streamlib.elements import (
     MIN_TIME,
     Active,
@@ -24,10 +24,11 @@ from streamlib.elements import (
     Origin,
     Watermark,
 )
-from streamlib.errors import DataError, StreamlibError
+from streamlib.errors import StreamlibError
 from streamlib.exchange import Channel, Partitioner
 from streamlib.graph import BuildContext, Edge
 from streamlib.runtime.receive import Receiver
+from streamlib.runtime.refuse import Refuser
 from streamlib.runtime.run import SharedRun
 from streamlib.runtime.splits import Claim, ReadError
 
@@ -66,6 +67,7 @@ class Worker:
         self.run = run
         self.steps = run.plan.steps
         self.operators: list[Operator] = []
+        self.refusers: dict[int, Refuser] = {}
         self.rows_in = [0] * len(self.steps)
         self.rows_out = [0] * len(self.steps)
         self.done = False
@@ -98,12 +100,17 @@ class Worker:
                 needs_order=step.needs_order,
                 late_read=step.late_read,
                 clock=self.run.clocks.get(step.index),
+                refuse=step.on_error.policy != "fail",
             )
             try:
                 self.operators.append(step.build(context))
             except Exception as error:
                 self._explain(error, step.index, None)
                 raise
+            if not step.on_error.fails:
+                self.refusers[step.index] = Refuser(
+                    step.node, step.on_error, step.name, step.dead_letters_read, self.run.pause
+                )
             for edge in step.edges:
                 if edge.keys is not None:
                     self._partitioners[step.index, edge] = Partitioner(edge.keys, self.run.plan.workers)
@@ -188,6 +195,10 @@ class Worker:
                 return True
         return False
 
+    def has_sent(self, stamping: int, time: int) -> bool:
+        """Whether the `event_time` step `stamping` has sent on the watermark `time`."""
+        return self._receivers[stamping].forwarded >= time
+
     def _feed(self) -> Status:
         """Nothing is parked and all inboxes are empty: reads a block."""
         if self._announce():
@@ -217,25 +228,35 @@ class Worker:
         self._push(step, outputs)
         self._drive(self.steps[step].stage)
 
-    def _decode(self, claim: Claim) -> Iterator[Element]:
+    def _decode(self, claim: Claim) -> Iterator[Element | Tagged]:
         """The batches of a block, then its end."""
         run, rows, limit = claim.run, 0, self.run.options.batch_rows
-        for decoded in claim.reader.decode(claim.block):
+        refuser = self.refusers.get(run.step)
+        refused: list[Refused] = []
+        reader = claim.reader
+        decode = (
+            reader.decode(claim.block) if refuser is None else reader.decode_leniently(claim.block, refused)
+        )
+        for decoded in decode:
             total = decoded.num_rows
             for offset in range(0, total, limit):
                 part = decoded if total <= limit else decoded.slice(offset, limit)
                 line, first = claim.block.first_line, claim.block.first_row
-                yield Batch(
-                    part,
-                    origin=Origin(
-                        run.index,
-                        claim.number,
-                        run.split.name,
-                        None if first is None else first + rows,
-                        None if line is None else line + rows,
-                    ),
+                origin = Origin(
+                    run.index,
+                    claim.number,
+                    run.split.name,
+                    None if first is None else first + rows,
+                    None if line is None else line + rows,
                 )
+                if refused:
+                    origin = origin.thinned(part.num_rows + len(refused))
+                yield Batch(part, origin=origin)
                 rows += part.num_rows
+        if refuser is not None and refused:
+            letters = refuser.refuse_records(refused)
+            if letters is not None:
+                yield letters
         self.run.pool.done(claim)
         yield self._receivers[run.step].block_end(run.index, claim.number, rows)
 
@@ -323,7 +344,7 @@ class Worker:
             error.add_note(f"streamlib: in step {name} ({at})")
             return
         error.in_step(name, at)
-        if isinstance(error, DataError) and error.row is not None and isinstance(element, Batch):
+        if error.row is not None and isinstance(element, Batch):
             if element.origin is not None:
                 error.where = element.origin.describe(error.row)
             error.row = None
@@ -343,6 +364,10 @@ class Worker:
             except Exception as error:
                 self._explain(error, frame.step, frame.element)
                 raise
+            if isinstance(output, Refusal):
+                output = self.refusers[frame.step].letters(output)
+                if output is None:
+                    continue
             if output is None:
                 stack.pop()
             elif isinstance(output, Wait):
@@ -399,6 +424,13 @@ class Worker:
         return True
 
     def close(self) -> None:
-        """Closes the operators; called once, also after an error."""
-        for operator in self.operators:
-            operator.close()
+        """Closes the operators, also when one of them fails; called once, also after an error."""
+        failed: Exception | None = None
+        for step, operator in enumerate(self.operators):
+            try:
+                operator.close()
+            except Exception as error:
+                self._explain(error, step, None)
+                failed = failed or error
+        if failed is not None:
+            raise failed

@@ -1,4 +1,4 @@
-"""State of the steps: per pane, bounded by the windows that are open.
+"""State of the steps: per pane, bounded by the windows that are open, or per key; and rows that wait.
 
 A *pane* is one fixed window's state: its own key index, records, key columns and byte arena, freed
 whole when the window closes. Panes are identified by the window's start::
@@ -12,13 +12,31 @@ whole when the window closes. Panes are identified by the window's start::
 
 * `PaneStore`: add rows, merge partial results, pop panes, snapshot and restore.
 * `Tumbling`: windows whose starts the kernel computes itself.
+* `SlotTable`: aggregates per key, without windows; a slot per key, and keys that are freed one by one.
+* `Expiry`: which slots have had no row for long.
+* `OrderedBuffer`: rows that wait until the watermark has passed them, and come out in order.
 
 Modules: `panes` (the store), `pane` (one pane's memory and growth), `directory` (window start to
 pane, as the kernels read it), `fused` (the generated loop of a plan), `probe` (the loop that finds
-records), `values` and `value_store` (values that are no words, beside the records), `layout` (what
-lies where in the blocks that Python and kernels share).
+records), `values` and `value_store` (values that are no words, beside the records), `slots` (one pane
+that never closes), `expiry`, `ordered`, `layout` (what lies where in the blocks that Python and
+kernels share).
 """
 
-from streamlib.state.panes import Closed, PaneStore, Tumbling
+from streamlib.state.expiry import Expiry
+from streamlib.state.ordered import Order, OrderedBuffer
+from streamlib.state.panes import Closed, PaneStore, Tumbling, with_fields
+from streamlib.state.slots import SlotColumn, SlotTable, Touched
 
-__all__ = ["Closed", "PaneStore", "Tumbling"]
+__all__ = [
+    "Closed",
+    "Expiry",
+    "Order",
+    "OrderedBuffer",
+    "PaneStore",
+    "SlotColumn",
+    "SlotTable",
+    "Touched",
+    "Tumbling",
+    "with_fields",
+]

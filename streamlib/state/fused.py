@@ -11,7 +11,7 @@ never goes back to a smaller kernel, so it uses few of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,6 +55,11 @@ def merge_kernel(plan: AccumulatorPlan, kind: KeyKind, key_nulls: bool) -> Kerne
     return _frame("merge_rows", plan, variant, _merge_body(plan, variant))
 
 
+def find_kernel(plan: AccumulatorPlan, kind: KeyKind, key_nulls: bool) -> Kernel[..., int]:
+    """The kernel ``find_rows(first_row, rows, call) -> row`` that only finds, or makes, the rows' records."""
+    return _frame("find_rows", plan, Variant(kind, key_nulls, ()), _Body({}, [], [], False))
+
+
 def _frame(name: str, plan: AccumulatorPlan, variant: Variant, body: _Body) -> Kernel[..., int]:
     """A kernel that serves rows [first_row, rows) and returns the row it stopped at.
 
@@ -78,12 +83,15 @@ def _frame(name: str, plan: AccumulatorPlan, variant: Variant, body: _Body) -> K
         f"    starts = {c(layout.CALL_SCRATCH)}",
         f"    words = starts + {8 * layout.CHUNK}",
         f"    found = words + {8 * layout.CHUNK}",
+        f"    wanted = {c(layout.CALL_FOUND)}",
         f"    given_starts = {c(layout.CALL_STARTS)}",
         f"    times = {c(layout.CALL_TIME)}",
         *("    " + line for line in body.before),
         "    row = first_row",
         "    while row < rows:",
         f"        count = min(rows - row, {layout.CHUNK})",
+        "        if wanted != 0:",
+        "            found = wanted + 8 * row",
         "        if given_starts == 0:",
         f"            write_starts(times + 8 * row, count, {c(layout.CALL_SIZE)}, {c(layout.CALL_OFFSET)}, starts)",
         "        else:",
@@ -172,7 +180,7 @@ def _add_body(plan: AccumulatorPlan, variant: Variant) -> _Body:
         if not place.accumulator.keeps_values:
             each += _add_lines(text, place, head + place.word, variant.nullable[place.input], arguments)
     body = _Body(text.imports, before, each, any(variant.nullable))
-    _add_kept(text, plan, head, body, lambda word: arguments)
+    _add_kept(text, plan, head, body, lambda word: arguments, variant.nullable)
     return body
 
 
@@ -219,12 +227,18 @@ def _merge_body(plan: AccumulatorPlan, variant: Variant) -> _Body:
 
 
 def _add_kept(
-    text: _Text, plan: AccumulatorPlan, head: int, body: _Body, position: Callable[[int], str]
+    text: _Text,
+    plan: AccumulatorPlan,
+    head: int,
+    body: _Body,
+    position: Callable[[int], str],
+    nullable: Sequence[bool] | None = None,
 ) -> None:
     """Lines for accumulators whose values lie beside the records: the winner's row, and a note of the record.
 
     Args:
-        position: the row's time (and order), as arguments, for an accumulator that begins at a word.
+        position: the row's time (and order), as arguments, for an accumulator whose time is at a word.
+        nullable: for each input, whether it may be null; None where states are merged.
     """
     for number, place in enumerate(plan.kept):
         accumulator, word = place.accumulator, head + place.word
@@ -236,12 +250,17 @@ def _add_kept(
         if accumulator.style is Style.RANK:
             body.before.append(f"ranks{number} = call[{at + layout.KEPT_RANKS}]")
             arguments = f"load_i64(ranks{number}, at)"
+        elif accumulator.style is Style.BY:
+            by = f"load_i64(other, {word})" if nullable is None else f"load_i64(values{place.by}, at)"
+            arguments = f"{by}, {position(word + 1)}, at"
         else:
             arguments = f"{position(word)}, at"
         text.use("streamlib.state.probe", "note_winner")
+        call = f"{text.function(accumulator.add)}(record, {word}, {arguments})"
+        masked = accumulator.style is Style.BY and nullable is not None and nullable[place.by or 0]
         body.each += [
             f"best = load_i64(record, {row})",
-            f"{text.function(accumulator.add)}(record, {word}, {arguments})",
+            *([f"if valid{place.by}:", f"    {call}"] if masked else [call]),
             f"noted{number} = note_winner(record, {row}, best, {idle}, load_i64(starts, i), "
             f"notes{number}, noted{number})",
         ]

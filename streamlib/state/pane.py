@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -73,6 +74,7 @@ class Pane:
         descriptor: its words in the directory, which the kernels read and write; shape (PANE_WORDS,).
         keys: the key columns of its slots, in slot order.
         values: the values kept beside the records.
+        collected: what is collected beside them, by `collecting`.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class Pane:
         self.number = number
         self.keys: list[pa.RecordBatch] = []
         self.values = [ValueStore(kind) for kind in kept]
+        self.collected: list[Any] = []
         places = table_places(slots)
         self._table = np.zeros(places, dtype=np.uint64)
         self._records = np.empty((table_room(places), record_words), dtype=np.int64)
@@ -111,6 +114,7 @@ class Pane:
     def nbytes(self) -> int:
         """Bytes reserved, with the key columns and the values beside the records."""
         columns = sum(chunk.nbytes for chunk in self.keys) + sum(store.nbytes for store in self.values)
+        columns += sum(kept.nbytes for kept in self.collected)
         return int(self._table.nbytes + self._records.nbytes + self._arena.nbytes + columns)
 
     @property

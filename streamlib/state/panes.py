@@ -16,8 +16,10 @@ from streamlib.kernels._jit import Kernel
 from streamlib.kernels.columns import values_of, without_views, word_column
 from streamlib.kernels.keys import EncodedKeys, KeyEncoder, KeyKind
 from streamlib.state import layout
+from streamlib.state.collecting import Collecting
 from streamlib.state.directory import Directory
 from streamlib.state.fused import Variant, add_kernel, key_words, merge_kernel
+from streamlib.state.grouping import Located, locate
 from streamlib.state.pane import Pane, address
 from streamlib.state.values import Winners
 
@@ -93,6 +95,8 @@ class PaneStore:
         words = layout.CALL_INPUTS + layout.INPUT_WORDS * inputs + layout.KEPT_WORDS * len(plan.kept)
         self._call = np.zeros(words, dtype=np.int64)
         self._winners = Winners(plan, self._head, self._call) if plan.kept else None
+        self._collecting = Collecting(plan) if plan.collected else None
+        self._places: Int64s = np.empty((2, 0), dtype=np.int64)
         self._report = np.zeros(layout.REPORT_WORDS, dtype=np.int64)
         self._notes = np.empty((0, 2), dtype=np.int64)
         self._scratch = np.empty((3, layout.CHUNK), dtype=np.int64)
@@ -143,6 +147,7 @@ class PaneStore:
                 that of the first row, and the others count on from it.
         """
         rows = len(time)
+        inputs = self.plan.columns(inputs)
         assert keys.num_rows == rows and len(inputs) == len(self._nullable), "one row, one input each"
         call = self._call
         time = np.ascontiguousarray(time)
@@ -189,6 +194,8 @@ class PaneStore:
         if self._winners is not None:
             self._winners.begin(inputs, rows)
         self._run(kernel, keys, rows)
+        if self._collecting is not None and rows:
+            self._collecting.add(self._by_number, self._located(rows), inputs, time, order, sub)
         del kept, encoded
 
     def merge(self, partial: pa.RecordBatch) -> None:
@@ -217,8 +224,10 @@ class PaneStore:
             kernel = merge_kernel(self.plan, self._kind, self._key_nulls)
             self._kernels[self._key_nulls] = kernel
         if self._winners is not None:
-            self._winners.begin_merge(kept, keys.num_rows)
+            self._winners.begin_merge(kept[: len(self.plan.kept)], keys.num_rows)
         self._run(kernel, keys, len(starts))
+        if self._collecting is not None:
+            self._collecting.merge(self._by_number, self._located(len(starts)), kept)
         # A state that came in may hold a null as the first or last value: from now on it can be replaced.
         self._nullable = [True] * len(self._nullable)
         del encoded
@@ -230,7 +239,7 @@ class PaneStore:
             The key columns, ``window_start`` (int64, ns), ``state`` (fixed-size binary), and the values
             beside it, by `AccumulatorPlan.kept_fields`.
         """
-        closed = self.pop(start)
+        closed = self._closed(self._take_out(start), partial=True)
         state = np.ascontiguousarray(closed.state)
         rows = len(state)
         column = pa.Array.from_buffers(self._state_type, rows, [None, pa.py_buffer(state)])
@@ -245,13 +254,16 @@ class PaneStore:
         Raises:
             KeyError: there is no such pane.
         """
+        return self._closed(self._take_out(start))
+
+    def _take_out(self, start: int) -> Pane:
         pane: Pane = self._panes.pop(start)
         del self._by_number[pane.number]
         self._directory.remove(pane)
         self._large.discard(pane.number)
         self._call[layout.CALL_PREFETCH] = 1 if self._large else 0
         self._slots_expected = pane.count
-        return self._closed(pane)
+        return pane
 
     def close(self, before: int) -> Iterator[Closed]:
         """Takes out, in order, all panes that start before `before`, ns."""
@@ -263,10 +275,10 @@ class PaneStore:
         batches = []
         schema = self._snapshot_schema
         for pane in self._panes.values():
-            closed = self._closed(pane)
+            closed = self._closed(pane, partial=True)
             rows = len(closed.state)
             starts = pa.array(np.full(rows, pane.start, dtype=np.int64)).view(
-                schema.field("window_start").type
+                schema.field(len(self.key_schema)).type
             )
             words = [
                 pa.array(np.ascontiguousarray(closed.state[:, index]).view(word.type))
@@ -296,9 +308,11 @@ class PaneStore:
 
     @property
     def _snapshot_schema(self) -> pa.Schema:
-        words = [pa.field(word.name, pa.type_for_alias(word.type)) for word in self.plan.words if word.saved]
-        start = pa.field("window_start", pa.timestamp("ns", "UTC"))
-        return pa.schema([*self.key_schema, start, *words, *self.plan.kept_fields])
+        fields = [pa.field("window_start", pa.timestamp("ns", "UTC"))]
+        fields += [
+            pa.field(word.name, pa.type_for_alias(word.type)) for word in self.plan.words if word.saved
+        ]
+        return with_fields(self.key_schema, [*fields, *self.plan.kept_fields])
 
     def _set_keys(self, keys: pa.RecordBatch) -> EncodedKeys:
         """Puts the keys' addresses into the call block; the result owns the memory."""
@@ -322,11 +336,13 @@ class PaneStore:
             self._call[layout.CALL_NOTES] = address(self._notes)
         report = self._report
         report[layout.REPORT_NOTES] = 0
+        self._want_places(rows)
         row = 0
         while True:
             self._call[layout.CALL_DIRECTORY] = self._directory.address
             self._call[layout.CALL_DIRECTORY_MASK] = self._directory.mask
-            row = kernel(row, rows, self._call)
+            begin, row = row, kernel(row, rows, self._call)
+            self._served(begin, row)
             if row == rows:
                 break
             self._make_room()
@@ -336,6 +352,35 @@ class PaneStore:
         noted = int(report[layout.REPORT_NOTES])
         if noted:
             self._keep_keys(keys, self._notes[:noted])
+
+    def _served(self, begin: int, end: int) -> None:
+        """Rows [begin, end) have found their records, which stay where they are until more room is made."""
+        if self._collecting is not None and end > begin:
+            call = self._call
+            locate(
+                begin,
+                end,
+                call[layout.CALL_TIME],
+                call[layout.CALL_STARTS],
+                call[layout.CALL_SIZE],
+                call[layout.CALL_OFFSET],
+                self._directory.address,
+                self._directory.mask,
+                8 * len(self._template),
+                call[layout.CALL_SCRATCH],
+                self._places[0],
+                self._places[1],
+            )
+
+    def _want_places(self, rows: int) -> None:
+        """Has the kernel say which record each row found, where something is collected beside the records."""
+        if self._collecting is not None:
+            self._places = np.empty((2, rows), dtype=np.int64)
+            self._call[layout.CALL_FOUND] = address(self._places)
+
+    def _located(self, rows: int) -> Located:
+        """Where the rows served last belong."""
+        return Located(self._places[0], self._places[1])
 
     def _make_room(self) -> None:
         reason, start = int(self._report[layout.REPORT_REASON]), int(self._report[layout.REPORT_START])
@@ -349,6 +394,8 @@ class PaneStore:
                 [field.type for field in self.plan.kept_fields],
             )
             self._next_number += 1
+            if self._collecting is not None:
+                self._collecting.open(pane)
             self._directory.add(pane, self._panes.values())
             self._panes[start] = pane
             self._by_number[pane.number] = pane
@@ -383,18 +430,31 @@ class PaneStore:
             self._by_number[int(sorted_numbers[begin])].keys.append(taken.slice(begin, end - begin))
             begin = end
 
-    def _closed(self, pane: Pane) -> Closed:
+    def _closed(self, pane: Pane, partial: bool = False) -> Closed:
         if len(self.key_schema) == 0:
             keys = pa.RecordBatch.from_struct_array(pa.array([{}] * pane.count, pa.struct([])))
         else:
             keys = pane.keys[0] if len(pane.keys) == 1 else pa.concat_batches(pane.keys)
             pane.keys = [keys]
-            keys = _canonical_floats(keys)
+            keys = canonical_floats(keys)
             if keys.schema.types != self.key_schema.types:
                 keys = keys.cast(self.key_schema)
         assert keys.num_rows == pane.count, "every slot has its key"
-        kept = self._winners.values(pane) if self._winners is not None else ()
+        kept = self._winners.values(pane) if self._winners is not None else []
+        if self._collecting is not None:
+            kept = [*kept, *self._collecting.values(pane, partial)]
         return Closed(pane.start, keys, pane.records[:, self._head :], kept, self.plan)
+
+
+def with_fields(schema: pa.Schema, fields: Sequence[pa.Field]) -> pa.Schema:
+    """The schema with more fields, which give way to names that are taken."""
+    taken, found = set(schema.names), list(schema)
+    for field in fields:
+        name = field.name
+        while name in taken:
+            name += "_"
+        found.append(field.with_name(name))
+    return pa.schema(found)
 
 
 def _keys_of(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
@@ -410,7 +470,7 @@ def _without_views(keys: pa.RecordBatch) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(columns, names=keys.schema.names)
 
 
-def _canonical_floats(keys: pa.RecordBatch) -> pa.RecordBatch:
+def canonical_floats(keys: pa.RecordBatch) -> pa.RecordBatch:
     """-0.0 and 0.0 are one key; which of them came first is not to be seen."""
     if not any(pa.types.is_floating(kind) for kind in keys.schema.types):
         return keys

@@ -68,6 +68,18 @@ class ValueStore:
             self.nbytes -= (joined - 1) * _CHUNK_BYTES
         return first
 
+    def all(self) -> pa.Array:
+        """All values, in their order."""
+        if len(self._chunks) > 1:
+            self.keep_chunk(pa.concat_arrays(self._chunks))
+        return self._chunks[0] if self._chunks else pa.nulls(0, self._kind)
+
+    def keep_chunk(self, values: pa.Array) -> None:
+        """Has these values in place of all others."""
+        self._chunks, self._begins = [values], [0, len(values)]
+        self.nbytes = values.nbytes + _CHUNK_BYTES
+        self._limit = 2 * self.nbytes + _SPARE_BYTES
+
     def take(self, places: Int64s) -> pa.Array:
         """The values at `places`; null where a place is negative."""
         if not self._chunks:
@@ -92,7 +104,4 @@ class ValueStore:
 
     def keep(self, places: Int64s) -> None:
         """Keeps the values at `places` only; their places are 0, 1, 2 and so on from now."""
-        kept = self.take(places)
-        self._chunks, self._begins = [kept], [0, len(kept)]
-        self.nbytes = kept.nbytes + _CHUNK_BYTES
-        self._limit = 2 * self.nbytes + _SPARE_BYTES
+        self.keep_chunk(self.take(places))

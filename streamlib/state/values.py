@@ -153,10 +153,10 @@ class Winners:
             store.keep(places[live])
             records[live, kept.place] = np.arange(len(live))
 
-    def values(self, pane: Pane) -> list[pa.Array]:
-        """The values of each slot of a pane, by `AccumulatorPlan.kept_fields`."""
+    def values(self, pane: Pane, slots: Int64s | None = None) -> list[pa.Array]:
+        """The values of each slot of a pane, or of some, by `AccumulatorPlan.kept_fields`."""
         return [
-            store.take(pane.records[:, kept.place])
+            store.take(pane.records[:, kept.place] if slots is None else pane.records[slots, kept.place])
             for kept, store in zip(self._kept, pane.values, strict=True)
         ]
 

@@ -1,7 +1,20 @@
 """What a user holds: streams whose methods build one node each, and the readers they begin with."""
 
 from streamlib.streams.read import read, read_arrow, read_files
+from streamlib.streams.sockets import read_socket
 from streamlib.streams.stream import UNTIL_END, KeyedStream, Stream
+from streamlib.streams.table import FOREVER, Table
 from streamlib.streams.windowed import WindowedStream
 
-__all__ = ["UNTIL_END", "KeyedStream", "Stream", "WindowedStream", "read", "read_arrow", "read_files"]
+__all__ = [
+    "FOREVER",
+    "UNTIL_END",
+    "KeyedStream",
+    "Stream",
+    "Table",
+    "WindowedStream",
+    "read",
+    "read_arrow",
+    "read_files",
+    "read_socket",
+]

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from streamlib.contracts import Sink, SinkWriter
 from streamlib.graph import Node, SinkNode
+from streamlib.job.launch import explained_instead
 from streamlib.runtime.execute import Execution
 from streamlib.runtime.inline import run_inline
 from streamlib.runtime.run import RunOptions
@@ -52,6 +53,8 @@ def head(node: Node, n: int) -> pa.Table:
 
     The clock stands still meanwhile, so that no order depends on how fast it goes.
     """
+    if explained_instead([node]):
+        return node.schema.empty_table()
     sink = _FirstRows(n)
     execution = Execution([SinkNode(inputs=(node,), at=node.at, sink=sink)], 1, RunOptions(now_ns=lambda: 0))
 

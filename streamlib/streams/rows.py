@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import pyarrow as pa
 
-from streamlib.errors import BuildError, Location, StreamlibError, user_location
+from streamlib.errors import Location, StreamlibError, user_location
 from streamlib.expr import Expr, to_expr
 from streamlib.graph import Node
 
@@ -157,23 +157,6 @@ class RowVerbs:
         from streamlib.operators.row_id import RowIdNode
 
         return type(self)(RowIdNode(inputs=(self._node,), at=user_location(), column=name))
-
-    def head(self, n: int = 5) -> pa.Table:
-        """Runs the stream as far as is needed for `n` rows and returns them: for a look while one writes.
-
-        They are the first rows that come out where one worker runs, which every call over the same
-        input gives alike. They are not the earliest by event time: sort `collect()` for those. What
-        lies behind them is not read, and sinks are not written to.
-
-        >>> import pyarrow as pa, streamlib as sl
-        >>> sl.read_arrow(pa.table({"n": [3, 1, 2]})).filter(sl.col("n") < 3).head(1).to_pydict()
-        {'n': [1]}
-        """
-        from streamlib.streams.head import head
-
-        if n < 0:
-            raise BuildError("head() takes a number of rows", expected="0 or more", got=repr(n))
-        return head(self._node, n)
 
 
 class _Made:

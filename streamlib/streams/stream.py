@@ -18,10 +18,15 @@ from streamlib.elements import duration_ns
 from streamlib.errors import BuildError, user_location
 from streamlib.eventtime import IdlePolicy
 from streamlib.expr import Expr, named_exprs, to_expr
-from streamlib.graph import SideNode, SinkNode, explain
+from streamlib.graph import SideNode, SinkNode
+from streamlib.streams.errors import ErrorVerbs
+from streamlib.streams.functions import FunctionVerbs
+from streamlib.streams.looking import LookingVerbs
 from streamlib.streams.rows import RowVerbs
+from streamlib.streams.sockets import SocketVerbs
 
 if TYPE_CHECKING:
+    from streamlib.streams.table import Forever, Table
     from streamlib.streams.windowed import WindowedStream
 
 T = TypeVar("T")
@@ -38,21 +43,8 @@ UNTIL_END = UntilEnd()
 """A `max_delay` for batch work: the watermark waits for the end of the input, and no row is late."""
 
 
-class Stream(RowVerbs):
+class Stream(LookingVerbs, RowVerbs, FunctionVerbs, ErrorVerbs, SocketVerbs):
     """Rows that never change, on their way."""
-
-    @property
-    def schema(self) -> pa.Schema:
-        """The columns and their types, known before any row is read."""
-        return self._node.schema
-
-    def explain(self) -> str:
-        """The steps that lead here, with types, keys, event time and what bounds their state."""
-        return explain([self._node])
-
-    def __repr__(self) -> str:
-        columns = ", ".join(f"{f.name}: {f.type}" for f in self.schema)
-        return f"{type(self).__name__}[{self._node.label}]({columns})"
 
     # Time.
 
@@ -151,24 +143,6 @@ class Stream(RowVerbs):
             chosen = named_exprs(exprs, named)
         node = SelectNode(inputs=(self._node,), at=at, exprs=chosen, keep=keep)
         return type(self)(node)
-
-    def map_batches(
-        self, function: Callable[[pa.RecordBatch], pa.RecordBatch | pa.Table], schema: pa.Schema | None = None
-    ) -> Stream:
-        """Calls `function` with each batch of rows; it returns a batch or table of any number of rows.
-
-        Batches are cut anywhere, so what becomes of a row must depend on that row alone. The
-        columns are found by trying an empty batch when the script is built, or given as `schema`.
-
-        Raises:
-            UserFunctionError: the function raised, or returned something else than announced; the
-                message names it with its line.
-        """
-        from streamlib.operators.map_batches import MapBatchesNode
-
-        return Stream(
-            MapBatchesNode(inputs=(self._node,), at=user_location(), function=function, given=schema)
-        )
 
     def union(self, *others: Stream) -> Stream:
         """The rows of this stream and the others; all have the same columns.
@@ -294,6 +268,58 @@ class Stream(RowVerbs):
 
 class KeyedStream(Stream):
     """A stream whose rows belong to keys."""
+
+    def agg(
+        self,
+        *exprs: Expr,
+        ttl: str | dt.timedelta | Forever | None = None,
+        max_rate: str | dt.timedelta | None = None,
+        **named: Any,
+    ) -> Table:
+        """Running aggregates: a table with one row per key, over all its rows so far.
+
+        Args:
+            exprs: aggregates that know their name, such as ``col("price").mean().alias("mean")``.
+            ttl: a key without rows for longer than this, in event time, is dropped, and begins anew
+                when it comes back. `sl.FOREVER` keeps every key; an input without an end needs one of both.
+            max_rate: at most one change per key in each span of this length, in event time.
+            named: aggregates by column name; expressions over several are fine.
+
+        >>> import pyarrow as pa, streamlib as sl
+        >>> rows = pa.table({"ts": pa.array([1, 2, 3], pa.timestamp("s")), "k": ["a", "b", "a"]})
+        >>> keyed = sl.read_arrow(rows).event_time("ts", max_delay="0s").key_by("k")
+        >>> keyed.agg(n=sl.count()).collect().to_pylist()
+        [{'k': 'a', 'n': 2}, {'k': 'b', 'n': 1}]
+        """
+        from streamlib.operators.running import RunningAggregateNode
+        from streamlib.streams.table import Table, table_options
+
+        options = table_options(ttl, max_rate, "agg")
+        with _AtLine("agg"):
+            aggregates = named_exprs(exprs, named)
+        at = user_location()
+        return Table(RunningAggregateNode(inputs=(self._node,), at=at, aggregates=aggregates, **options))
+
+    def latest(
+        self, ttl: str | dt.timedelta | Forever | None = None, max_rate: str | dt.timedelta | None = None
+    ) -> Table:
+        """The latest row of each key by event time, as a table; ties go by place in the input.
+
+        Args:
+            ttl: a key without rows for longer than this, in event time, is dropped; see `agg`.
+            max_rate: at most one change per key in each span of this length, in event time.
+
+        >>> import pyarrow as pa, streamlib as sl
+        >>> rows = pa.table({"ts": pa.array([5, 4, 3], pa.timestamp("s")), "k": ["a", "b", "a"], "v": [1, 2, 3]})
+        >>> keyed = sl.read_arrow(rows).event_time("ts", max_delay="2s").key_by("k")
+        >>> keyed.latest().collect().select(["k", "v"]).to_pylist()
+        [{'k': 'a', 'v': 1}, {'k': 'b', 'v': 2}]
+        """
+        from streamlib.operators.latest import LatestNode
+        from streamlib.streams.table import Table, table_options
+
+        options = table_options(ttl, max_rate, "latest")
+        return Table(LatestNode(inputs=(self._node,), at=user_location(), **options))
 
 
 def _made(sink: SinkNode) -> SinkNode:

@@ -12,7 +12,8 @@ many ways that must not matter. One operator by hand: `harness`. Parts of one's 
 [1, 5]
 """
 
-from streamlib.testing.checking import assert_same, check
+from streamlib.testing.checking import check
+from streamlib.testing.compare import assert_same
 from streamlib.testing.conform_connectors import check_format, check_sink, check_source
 from streamlib.testing.conform_steps import check_aggregate, check_operator, check_window
 from streamlib.testing.harness import Harness, harness

@@ -8,7 +8,6 @@ cuts, other numbers of workers, other schedules, tiny channels, another order of
 from __future__ import annotations
 
 import random
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -24,14 +23,15 @@ from streamlib.runtime.inline import run_inline
 from streamlib.runtime.run import Checkpoint, RunOptions
 from streamlib.runtime.worker import Worker
 from streamlib.streams import Stream
+from streamlib.testing.compare import assert_same
 from streamlib.testing.list_source import ListSource
 from streamlib.testing.manual_clock import ManualClock
 from streamlib.testing.rebuild import as_list_source, max_delays, rebuild, shuffled
+from streamlib.testing.recut import function_that_sees_the_cut
 from streamlib.testing.running import jumping, schedule_of
 from streamlib.testing.watched import WatchedSink
 
 WHOLE = 65_536
-ROWS_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,8 @@ def check(
     """Runs a pipeline in many ways that must not matter, and compares the rows.
 
     Sources of any kind that end will do; they are read once and played again from memory. Marks of
-    `t.source` are played too. Shuffling and crashing use every seed.
+    `t.source` are played too. Shuffling and crashing use every seed. Functions that were handed to `map`,
+    `flat_map` and `map_batches` are called with their rows cut in other places, too.
 
     Args:
         pipeline: a stream, or several that are run together.
@@ -91,7 +92,8 @@ def check(
         How many runs were compared.
 
     Raises:
-        AssertionError: two runs differ; the message has the first rows that do, and the variation.
+        AssertionError: two runs differ; the message has the first rows that do, and the variation. Or a
+            function sees where its batches are cut, though no result shows it; the message has the cut.
 
     >>> import streamlib as sl, streamlib.testing as t
     >>> rows = [{"ts": f"00:00:{second:02}", "v": second} for second in (3, 1, 4, 15, 9, 26)]
@@ -101,19 +103,36 @@ def check(
     """
     streams = [pipeline] if isinstance(pipeline, Stream) else list(pipeline)
     nodes = [stream._node for stream in streams]
-    lists = {id(n): as_list_source(n.source) for n in topological(nodes) if isinstance(n, SourceNode)}
+    lists = {
+        id(n): as_list_source(n.source, lenient=n.on_error is not None and n.on_error.policy != "fail")
+        for n in topological(nodes)
+        if isinstance(n, SourceNode)
+    }
     wanted = play(nodes, lists, Variation())
     compared = 0
-    for variation in variations(workers, batch_rows, seeds, shuffle, crashes):
-        try:
-            found = play(nodes, lists, variation)
-        except StreamlibError as error:
-            raise AssertionError(f"with {variation} the run fails, plainly it does not: {error}") from error
-        for number, (one, other) in enumerate(zip(wanted, found, strict=True)):
-            which = f"stream {number + 1}: " if len(wanted) > 1 else ""
-            assert_same(one, other, f"{which}with {variation} the rows are not those of a plain run")
-        compared += 1
+    try:
+        for variation in variations(workers, batch_rows, seeds, shuffle, crashes):
+            _compare(wanted, nodes, lists, variation)
+            compared += 1
+    except AssertionError as error:
+        guilty = function_that_sees_the_cut(nodes, lambda node: play([node], lists, Variation())[0])
+        raise AssertionError(f"{error}\n{guilty}" if guilty else str(error)) from error
+    guilty = function_that_sees_the_cut(nodes, lambda node: play([node], lists, Variation())[0])
+    if guilty:
+        raise AssertionError(guilty)
     return compared
+
+
+def _compare(
+    wanted: Sequence[pa.Table], nodes: Sequence[Node], lists: dict[int, ListSource], variation: Variation
+) -> None:
+    try:
+        found = play(nodes, lists, variation)
+    except StreamlibError as error:
+        raise AssertionError(f"with {variation} the run fails, plainly it does not: {error}") from error
+    for number, (one, other) in enumerate(zip(wanted, found, strict=True)):
+        which = f"stream {number + 1}: " if len(wanted) > 1 else ""
+        assert_same(one, other, f"{which}with {variation} the rows are not those of a plain run")
 
 
 def variations(
@@ -207,34 +226,3 @@ class _Run:
             if self.life < 0:
                 raise _KilledError
         return self.schedule(workers)
-
-
-def assert_same(wanted: pa.Table, got: pa.Table, what: str) -> None:
-    """Compares the rows of two tables, in any order; the message shows those that are missing or too many.
-
-    Raises:
-        AssertionError: they differ.
-
-    >>> assert_same(pa.table({"n": [1, 2]}), pa.table({"n": [2, 1]}), "the order of rows does not matter")
-    """
-    if wanted.schema != got.schema:
-        raise AssertionError(f"{what}\n  expected {wanted.schema}\n  got      {got.schema}")
-    expected, found = Counter(_lines(wanted)), Counter(_lines(got))
-    if expected == found:
-        return
-    missing, extra = sorted((expected - found).elements()), sorted((found - expected).elements())
-    lines = [what, f"  {wanted.num_rows:,} rows expected, {got.num_rows:,} came"]
-    lines += [f"  missing {line}" for line in missing[:ROWS_SHOWN]]
-    lines += [f"  extra   {line}" for line in extra[:ROWS_SHOWN]]
-    raise AssertionError("\n".join(lines))
-
-
-def _lines(rows: pa.Table) -> list[str]:
-    columns = []
-    for column in rows.columns:
-        temporal = pa.types.is_timestamp(column.type) or pa.types.is_duration(column.type)
-        columns.append((column.cast(pa.string()) if temporal else column).to_pylist())
-    return [
-        ", ".join(f"{name}={value!r}" for name, value in zip(rows.schema.names, values, strict=True))
-        for values in zip(*columns, strict=True)
-    ]

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from streamlib.contracts import PENDING, Block, Format, FormatReader, Sink, Source, Split, SplitReader
 from streamlib.errors import SourceError
-from streamlib.testing.checking import assert_same
+from streamlib.testing.compare import assert_same
 
 PENDING_MAX = 10_000
 """How often in a row a reader of a source that ends may have nothing."""

@@ -16,7 +16,7 @@ from streamlib.elements import MAX_TIME, MIN_TIME
 from streamlib.graph import Node
 from streamlib.state import PaneStore
 from streamlib.streams import Stream
-from streamlib.testing.checking import assert_same
+from streamlib.testing.compare import assert_same
 from streamlib.testing.harness import Harness, harness
 
 CASES = 200

@@ -33,8 +33,12 @@ def rebuild(nodes: Sequence[Node], change: Callable[[SourceNode], Source]) -> li
     return [made[id(node)] for node in nodes]
 
 
-def as_list_source(source: Source) -> ListSource:
+def as_list_source(source: Source, lenient: bool = False) -> ListSource:
     """Any bounded source as a list source, with its splits; one that is a list source stays what it is.
+
+    Args:
+        source: it.
+        lenient: leave out the records that it refuses.
 
     Raises:
         BuildError: the source does not end.
@@ -50,7 +54,7 @@ def as_list_source(source: Source) -> ListSource:
         try:
             while (block := reader.read()) is not None:
                 if isinstance(block, Block):
-                    items.extend(reader.decode(block))
+                    items.extend(reader.decode_leniently(block, []) if lenient else reader.decode(block))
         finally:
             reader.close()
         splits[split.name] = items

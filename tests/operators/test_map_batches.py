@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import streamlib as sl
 from streamlib import UserFunctionError, col
@@ -126,3 +133,157 @@ def test_a_function_that_cannot_be_tried_is_refused_when_the_script_is_built() -
 def test_the_event_time_column_may_not_be_dropped_and_the_message_names_it() -> None:
     with pytest.raises(sl.BuildError, match="'ts'"):
         timed().map_batches(lambda batch: batch.select(["n"]))
+
+
+# ---- schemas -----------------------------------------------------------------------------------------
+
+
+@dataclass
+class Small:
+    n: float
+    s: str
+
+
+def annotated(rows: pa.RecordBatch) -> Small:  # what it holds, for streamlib
+    return pa.record_batch({"s": pa.array(["x"] * rows.num_rows, pa.large_string()), "n": rows["n"]})  # type: ignore[return-value]
+
+
+def test_schemas_by_argument_annotation_or_an_empty_batch() -> None:
+    rows = sl.read_arrow(ROWS)
+    wanted = pa.schema({"n": pa.float64(), "s": pa.string()})
+    for stream in (
+        rows.map_batches(annotated),
+        rows.map_batches(lambda batch: annotated(batch), schema=Small),
+        rows.map_batches(lambda batch: annotated(batch), schema={"n": float, "s": "string"}),
+    ):
+        assert stream.schema == wanted
+        assert stream.collect().to_pylist()[0] == {"n": 1.0, "s": "x"}
+
+
+def test_what_an_empty_batch_does_not_show_is_asked_for() -> None:
+    def objects(rows: dict[str, np.ndarray]) -> Any:
+        made = np.empty(len(rows["n"]), dtype=object)
+        made[:] = [[1]] * len(made)
+        return {"new": made}
+
+    with pytest.raises(sl.BuildError, match=r"'new'.*does not show in an empty batch"):
+        sl.read_arrow(ROWS).map_batches(objects)
+    assert sl.read_arrow(ROWS).map_batches(objects, {"new": list[int]}).collect()["new"].to_pylist()[0] == [1]
+
+
+@pytest.mark.parametrize(
+    ("result", "part"),
+    [
+        (lambda n: {"n": n.cast(pa.float64())}, "other columns than announced"),
+        (lambda n: {"n": n.cast(pa.string())}, "other columns than announced"),
+        (lambda n: {"n": pa.array([2**40] * len(n))}, "does not fit column 'n'"),
+        (lambda n: {"n": [None] * len(n)}, "returned nulls in column 'n'"),
+        (lambda n: {"n": n, "m": n[:1]}, "different lengths: n 5, m 1"),
+        (lambda n: {"n": 5}, "one value, not a column"),
+        (lambda n: {"n": np.zeros((5, 2))}, "2 dimensions"),
+        (lambda n: {"n": [1, "x"]}, "column 'n'"),
+        (lambda n: [1], "wrong thing"),
+        (lambda n: None, "is a return missing"),
+    ],
+)
+def test_results_that_do_not_fit_are_refused(result: Any, part: str) -> None:
+    schema = pa.schema([pa.field("n", pa.int32(), nullable=False)])
+    stream = sl.read_arrow(ROWS).map_batches(lambda batch: result(batch["n"]), schema=schema)
+    with pytest.raises(UserFunctionError, match=part) as caught:
+        stream.collect()
+    assert "test_map_batches.py" in str(caught.value)
+
+
+@given(st.lists(st.integers(-200, 300) | st.none(), max_size=6))
+def test_whole_numbers_are_checked_for_their_range(numbers: list[int | None]) -> None:
+    stream = sl.read_arrow(pa.table({"n": pa.array(numbers, pa.int64())})).map_batches(
+        lambda batch: batch, schema={"n": "int8"}
+    )
+    if all(n is None or -128 <= n <= 127 for n in numbers):
+        assert stream.collect()["n"].to_pylist() == numbers
+    else:
+        with pytest.raises(UserFunctionError):
+            stream.collect()
+
+
+# ---- classes -----------------------------------------------------------------------------------------
+
+
+class Scaled:
+    """Remembers what became of it."""
+
+    log: ClassVar[list[str]] = []
+
+    def __init__(self, factor: int = 2) -> None:
+        self.factor = factor
+        self.log.append("built")
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        assert type(rows) is pa.Table
+        return rows.set_column(1, "n", pc.multiply(rows["n"], self.factor))
+
+    def close(self) -> None:
+        self.log.append("closed")
+
+
+def test_a_class_is_built_once_on_each_worker_and_closed() -> None:
+    Scaled.log.clear()
+    stream = timed().map_batches(Scaled, schema=ROWS.schema)
+    assert Scaled.log == [], "with a schema none is built before the run"
+    assert stream.collect(batch_rows=1)["n"].to_pylist() == [4, 8, 2, 6, 10]
+    assert Scaled.log == ["built", "closed"]
+    Scaled.log.clear()
+    assert timed().map_batches(functools.partial(Scaled, 3)).collect()["n"].to_pylist() == [6, 12, 3, 9, 15]
+    assert Scaled.log == ["built", "closed"] * 2, "once to find the columns"
+
+
+def test_an_object_that_is_there_already_is_not_closed() -> None:
+    scaled = Scaled(5)
+    Scaled.log.clear()
+    assert timed().map_batches(scaled).collect(workers=2)["n"].to_pylist() == [10, 20, 5, 15, 25]
+    assert Scaled.log == []
+
+
+class NeedsModel:
+    def __init__(self, model: str) -> None:
+        self.model = model
+
+    def __call__(self, rows: pa.RecordBatch) -> pa.RecordBatch:
+        return rows
+
+
+class CannotBuild:
+    def __init__(self) -> None:
+        raise OSError("no such model")
+
+    def __call__(self, rows: pa.RecordBatch) -> pa.RecordBatch:
+        return rows
+
+
+class CannotClose(CannotBuild):
+    def __init__(self) -> None:
+        pass
+
+    def close(self) -> None:
+        raise OSError("cannot close")
+
+
+def test_what_goes_wrong_with_a_class_is_named() -> None:
+    with pytest.raises(sl.BuildError, match="cannot build NeedsModel") as refused:
+        timed().map_batches(NeedsModel)
+    assert "functools.partial(NeedsModel, ...)" in str(refused.value)
+    timed().map_batches(functools.partial(NeedsModel, "large"))
+    with pytest.raises(UserFunctionError, match=r"CannotBuild \(.*test_map_batches.py:\d+\) raised OSError"):
+        timed().map_batches(CannotBuild, schema=ROWS.schema).collect()
+    with pytest.raises(UserFunctionError, match=r"close\(\) of CannotClose"):
+        timed().map_batches(CannotClose, schema=ROWS.schema).collect()
+
+
+def test_rows_that_a_function_fails_for_are_skipped_alone() -> None:
+    def picky(rows: dict[str, np.ndarray]) -> Any:
+        if (rows["n"] == 3).any():
+            raise ValueError("three")
+        return rows
+
+    stream = timed().map_batches(picky).on_error("skip")
+    assert stream.collect()["n"].to_pylist() == [2, 4, 1, 5]

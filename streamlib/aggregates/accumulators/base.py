@@ -29,6 +29,8 @@ class Style(Enum):
     """As EDGE, but the number of the row instead of its value, null or not."""
     RANK = "rank"
     """The rank of the row's value in its batch above 32 bits of row number; `Word.initial` where null."""
+    BY = "by"
+    """As ROW, with the word of a second column before the time; rows where that is null are left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,44 @@ class Accumulator:
     @property
     def keeps_values(self) -> bool:
         """Whether its values lie beside the records."""
-        return self.style in (Style.ROW, Style.RANK)
+        return self.style in (Style.ROW, Style.RANK, Style.BY)
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """A column made of an aggregate's input, for accumulators to read in its place.
+
+    Attributes:
+        name: unique among those of an input; part of names in snapshots.
+        type: of the column.
+        make: ``make(input, *arguments)`` gives the column, row by row.
+        arguments: what else `make` is given.
+    """
+
+    name: str
+    type: pa.DataType
+    make: Callable[..., pa.Array]
+    arguments: tuple[Any, ...] = ()
+
+    def of(self, column: pa.Array) -> pa.Array:
+        """The column made of an input."""
+        made = self.make(column, *self.arguments)
+        assert made.type == self.type, f"{self.name} is {self.type}, not {made.type}"
+        return made
+
+
+@dataclass(frozen=True, slots=True)
+class Over:
+    """An accumulator that reads a derived column, or two.
+
+    Attributes:
+        column: whose values enter it.
+        by: for Style.BY, the column that decides; of int64.
+    """
+
+    accumulator: Accumulator
+    column: Derived
+    by: Derived | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +127,9 @@ class Finished:
         state: the words of each accumulator over this input, shape (keys, words), as int64.
         column: the input's name, for messages.
         ordered: as `Aggregate.accumulators` was told.
-        values: the values of accumulators that keep them beside the records, a row per key.
+        values: what is kept beside the records, a row per key: the values of accumulators, and what is
+            collected.
+        derived: the state of the columns made of this one.
     """
 
     rows: Int64s
@@ -96,7 +137,12 @@ class Finished:
     state: Mapping[Accumulator, Int64s]
     column: str
     ordered: bool = False
-    values: Mapping[Accumulator, pa.Array] = field(default_factory=dict)
+    values: Mapping[Any, pa.Array] = field(default_factory=dict)
+    derived: Mapping[Derived, Finished] = field(default_factory=dict)
+
+    def of(self, column: Derived) -> Finished:
+        """The state of a column made of this one."""
+        return self.derived[column]
 
     def words(self, accumulator: Accumulator) -> Int64s:
         """The words of an accumulator: shape (keys, words of it), int64 bits."""

@@ -119,11 +119,11 @@ def exact_integers(accumulator: Accumulator, words: Int64s, column: str) -> npt.
         row = int(np.flatnonzero(wrong)[0])
         kind = "uint64" if unsigned else "int64"
         raise DataError(
-            f"the sum of {column!r} does not fit into {kind}",
+            f"the sum of {column} does not fit into {kind}",
             expected="at most 18446744073709551615"
             if unsigned
             else "-9223372036854775808 to 9223372036854775807",
             got=str(_exact(low[row], high[row])),
-            hint=f'col("{column}").cast(pa.float64()).sum() has no such limit',
+            hint=f'{f"({column})" if " " in column else column}.cast("float64").sum() has no such limit',
         )
     return np.ascontiguousarray(low).view(np.uint64 if unsigned else np.int64)

@@ -153,7 +153,7 @@ def test_equal_aggregates_are_computed_once_and_expressions_over_them_are_right(
     assert result.collect().select(["a", "b", "c", "n"]).to_pylist() == [
         {"a": 9.0, "b": 3.0, "c": 10.0, "n": 4}
     ]
-    assert len(result._node.parts) == 4  # type: ignore[attr-defined]
+    assert len(result._node.aggregation.parts) == 4  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("workers", [1, 3])

@@ -1,0 +1,1 @@
+"""One job a file: its input, and what each engine is asked for. `job.Job` is the contract."""

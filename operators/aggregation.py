@@ -1,0 +1,181 @@
+"""What steps that aggregate share: their expressions taken apart, checked, and their inputs computed.
+
+An expression such as ``sum(a) / count()`` has *parts*, the aggregates in it. A store keeps the state
+of the parts; when rows come out, the expression over the finished parts gives the column.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from streamlib.aggregates import AccumulatorPlan
+from streamlib.elements import Batch
+from streamlib.errors import BuildError, DataError
+from streamlib.expr import Expr, Program, col
+from streamlib.graph import Node, SideNode
+from streamlib.kernels.columns import decoded, decoded_type
+
+Late = npt.NDArray[np.bool_]
+
+
+class Aggregation:
+    """Expressions over aggregates.
+
+    Args:
+        aggregates: by column name.
+        source: the columns that they read.
+    """
+
+    def __init__(self, aggregates: Mapping[str, Expr], source: pa.Schema) -> None:
+        self.aggregates = aggregates
+        self.source = source
+
+    def check(self, unit: str) -> None:
+        """Refuses what is no aggregate.
+
+        Args:
+            unit: what there is one value for, such as ``window``.
+
+        Raises:
+            BuildError: an expression without an aggregate, or with a column outside of one.
+        """
+        for name, expr in self.aggregates.items():
+            if not expr.contains_aggregate:
+                raise BuildError(
+                    f"{name}={expr} is no aggregate",
+                    expected=f"one value per {unit}",
+                    hint=f"such as {expr}.last()",
+                )
+            loose = expr.columns_outside_aggregates()
+            if loose:
+                raise BuildError(
+                    f"{name}={expr} uses column {loose[0]!r} outside an aggregate",
+                    hint=f'say which row it is taken from, such as col("{loose[0]}").last()',
+                )
+
+    @cached_property
+    def parts(self) -> list[Any]:
+        """The distinct aggregates in all expressions."""
+        found: dict[Any, Any] = {}
+        for expr in self.aggregates.values():
+            for part in expr.aggregates():
+                found.setdefault(part.key(), part)
+        return list(found.values())
+
+    @cached_property
+    def inputs(self) -> dict[str, Expr]:
+        """The distinct expressions that the aggregates read, by a name for messages and snapshots."""
+        found: dict[Any, tuple[str, Expr]] = {}
+        for part in self.parts:
+            if part.input is not None:
+                found.setdefault(part.input.key(), (str(part.input), part.input))
+        return dict(found.values())
+
+    @cached_property
+    def reads_edges(self) -> bool:
+        """Whether the order of rows matters to an aggregate, as to `first`: its state keeps it where it is known."""
+        for part in self.parts:
+            kind = None if part.input is None else part.input.type_in(self.source)
+            states = [tuple(part.aggregate.accumulators(kind, ordered)) for ordered in (False, True)]
+            if states[0] != states[1]:
+                return True
+        return False
+
+    def plan(self, ordered: bool) -> AccumulatorPlan:
+        """The state that the aggregates need."""
+        names = list(self.inputs)
+        aggregates = []
+        for part in self.parts:
+            index = None if part.input is None else names.index(str(part.input))
+            kind = None if part.input is None else part.input.type_in(self.source)
+            aggregates.append((part.aggregate, index, kind))
+        return AccumulatorPlan(aggregates, names, ordered)
+
+    @cached_property
+    def intermediate(self) -> pa.Schema:
+        """One column per part, which the final expressions read."""
+        kinds = self.plan(False).result_types
+        return pa.schema([(f"aggregate_{i}", kind) for i, kind in enumerate(kinds)])
+
+    @cached_property
+    def finals(self) -> dict[str, Expr]:
+        """The expressions over columns of `intermediate`."""
+        pairs = [(part, col(f"aggregate_{i}")) for i, part in enumerate(self.parts)]
+        return {name: expr.replace(pairs) for name, expr in self.aggregates.items()}
+
+    def columns(self) -> set[str]:
+        """The columns of the source that are read."""
+        return {name for expr in self.inputs.values() for name in expr.columns()}
+
+
+class InputColumns:
+    """Rows as they wait for their turn: some columns as they came, then what the aggregates read.
+
+    Args:
+        kept: the columns that stay; dictionaries are decoded.
+        inputs: by name.
+        source: the columns of the rows that come.
+    """
+
+    def __init__(self, kept: Sequence[str], inputs: Mapping[str, Expr], source: pa.Schema) -> None:
+        self._kept = list(kept)
+        self._inputs = inputs
+        self._program: Program | None = None
+        fields = [pa.field(name, decoded_type(source.field(name).type)) for name in self._kept]
+        for number, expr in enumerate(inputs.values()):
+            name = f"input_{number}"
+            while name in self._kept:
+                name += "_"
+            fields.append(pa.field(name, expr.type_in(source)))
+        self.schema = pa.schema(fields)
+
+    def of(self, batch: Batch, late: Late | None = None) -> Batch:
+        """The batch, without its late rows, in this form.
+
+        Raises:
+            DataError: an input cannot be computed of a row.
+        """
+        values = self.evaluate(batch, late)
+        batch = batch if late is None else batch.filter(~late)
+        columns = [decoded(batch.rows.column(name)) for name in self._kept]
+        return batch.with_rows(pa.RecordBatch.from_arrays([*columns, *values], schema=self.schema))
+
+    def evaluate(self, batch: Batch, late: Late | None = None) -> list[pa.Array]:
+        """The inputs of the rows that are not late."""
+        rows = batch.rows if late is None else batch.rows.filter(pa.array(~late))
+        if self._program is None:
+            self._program = Program(self._inputs, rows.schema)
+        try:
+            return self._program.evaluate(rows)
+        except DataError as error:
+            if late is not None and error.row is not None:
+                error.row = int(np.flatnonzero(~late)[error.row])
+            raise
+
+    def inputs_of(self, rows: pa.RecordBatch) -> list[pa.Array]:
+        """Of rows in this form the inputs."""
+        inputs: list[pa.Array] = rows.columns[len(self._kept) :]
+        return inputs
+
+
+def from_input(node: Node) -> tuple[bool, bool]:
+    """Whether all rows of a step, and whether some, are rows of the input: those carry an order and marks.
+
+    The others are results of stateful steps, which are ordered by time and then their visible columns.
+    """
+    if node.gives_order or not node.inputs:
+        return True, True
+    if isinstance(node, SideNode):
+        behind = node.inputs[0].inputs
+    elif node.state_bound() != "none":
+        return False, False
+    else:
+        behind = node.inputs
+    found = [from_input(source) for source in behind]
+    return all(whole for whole, _ in found), any(some for _, some in found)

@@ -1,0 +1,106 @@
+"""The value of one column in the row where another is least or greatest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from streamlib.aggregates.base import Aggregate, refuse
+from streamlib.aggregates.first_last import EXPECTED
+from streamlib.kernels.columns import decoded, decoded_type, is_word, values_of
+
+if TYPE_CHECKING:
+    from streamlib.aggregates.accumulators import Finished, Over
+    from streamlib.aggregates.plan import Wanted
+
+_BY = "by a column of numbers, booleans, dates, times or durations"
+
+
+@dataclass(frozen=True, slots=True)
+class _By(Aggregate):
+    """What `MinBy` and `MaxBy` share; the input is a struct of the value and of what decides.
+
+    Rows where that is null are passed over, and those where it is NaN unless there is nothing else.
+    Ties go to the row that is first in event time, then by (split, position) where the batch carries
+    them, else to the one that came first. Null where there is no row, or its value is null.
+    """
+
+    reads_order: ClassVar[bool] = True
+    falling: ClassVar[bool]
+
+    def result_type(self, input_type: pa.DataType | None) -> pa.DataType:
+        from streamlib.aggregates.accumulators import kept_type
+
+        if input_type is None:
+            raise refuse(self.name, None, EXPECTED)
+        value, by = (input_type.field(side).type for side in (0, 1))
+        if kept_type(value) is None:
+            raise refuse(self.name, value, EXPECTED)
+        if not is_word(decoded_type(by)):
+            raise refuse(self.name, by, _BY)
+        return decoded_type(value)
+
+    def accumulators(self, input_type: pa.DataType | None, ordered: bool = False) -> Sequence[Wanted]:
+        assert input_type is not None, "result_type was asked first"
+        return (self._over(input_type, ordered),)
+
+    def finish(self, state: Finished, input_type: pa.DataType | None) -> pa.Array:
+        from streamlib.aggregates.accumulators import as_given
+
+        assert input_type is not None, "result_type was asked first"
+        over = self._over(input_type, state.ordered)
+        return as_given(state.of(over.column).values[over.accumulator], self.result_type(input_type))
+
+    def _over(self, input_type: pa.DataType, ordered: bool) -> Over:
+        from streamlib.aggregates.accumulators import Derived, Over, best_by
+
+        value = Derived(f"value_{self.name}", input_type.field(0).type, _value)
+        by = Derived(f"by_{self.name}", pa.int64(), _rising, (self.falling,))
+        return Over(best_by("least", ordered), value, by)
+
+
+@dataclass(frozen=True, slots=True)
+class MinBy(_By):
+    """The value in the row where another column is least."""
+
+    name = "min_by"
+    falling = False
+
+
+@dataclass(frozen=True, slots=True)
+class MaxBy(_By):
+    """The value in the row where another column is greatest."""
+
+    name = "max_by"
+    falling = True
+
+
+def _value(column: pa.StructArray) -> pa.Array:
+    return column.field(0)
+
+
+def _rising(column: pa.StructArray, falling: bool) -> pa.Array:
+    """Integers that compare as the second field does (or the other way round), NaN after all others."""
+    by = decoded(column.flatten()[1])
+    mask = None if by.null_count == 0 else np.asarray(by.is_null())
+    numbers = values_of(by)
+    nan = None
+    if numbers.dtype.kind == "f":
+        floats = numbers.astype(np.float64) + 0.0
+        nan = np.isnan(floats)
+        words: npt.NDArray[np.int64] = floats.view(np.int64)
+        words = words ^ ((words >> 63) & np.int64(2**63 - 1))
+    elif numbers.dtype == np.uint64:
+        words = (numbers ^ np.uint64(2**63)).view(np.int64)
+    else:
+        words = numbers.astype(np.int64)
+    if falling:
+        words = ~words
+    if nan is not None:
+        words[nan] = 2**63 - 1
+    return pa.array(words, mask=mask)

@@ -1,0 +1,128 @@
+"""Rows beside the records: which pane and slot each belongs to, and rows sorted by slot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from streamlib.kernels._jit import kernel
+from streamlib.kernels.keys import counting_sort
+from streamlib.kernels.memory import I64, load_i64
+from streamlib.kernels.windows import write_starts
+from streamlib.state.layout import CHUNK, PANE_NUMBER, PANE_RECORDS
+from streamlib.state.probe import find_pane
+
+Int64s = npt.NDArray[np.int64]
+Int32s = npt.NDArray[np.int32]
+
+_DENSE_MAX = 65_536
+
+
+@kernel("void(int64, int64, int64, int64, int64, int64, int64, int64, int64, int64, int64[::1], int64[::1])")
+def locate(
+    begin: I64,
+    end: I64,
+    times: I64,
+    given_starts: I64,
+    size: I64,
+    offset: I64,
+    directory: I64,
+    mask: I64,
+    record_bytes: I64,
+    scratch: I64,
+    found: Int64s,
+    numbers: Int64s,
+) -> None:
+    """Makes of the record addresses in `found`, of rows [begin, end), the numbers of their panes and their slots.
+
+    Args:
+        times, given_starts, size, offset, directory, mask: as in the call block.
+        scratch: address of CHUNK words.
+        found: addresses; slots afterwards.
+    """
+    inverse = 1.0 / np.float64(record_bytes)
+    row = begin
+    while row < end:
+        count = min(end - row, np.int64(CHUNK))
+        starts = given_starts + 8 * row
+        if given_starts == 0:
+            starts = scratch
+            write_starts(times + 8 * row, count, size, offset, starts)
+        for i in range(count):
+            pane = find_pane(directory, mask, load_i64(starts, i))
+            bytes_before = found[row + i] - load_i64(pane, PANE_RECORDS)
+            found[row + i] = np.int64(np.float64(bytes_before) * inverse + 0.5)
+            numbers[row + i] = load_i64(pane, PANE_NUMBER)
+        row += count
+
+
+@kernel("void(codes, int64[::1], int64[::1])")
+def order_by_slot(slots: Int32s, offsets: Int64s, order: Int64s) -> None:
+    """Stable order of rows by slot; `offsets` (slots + 1 zeros) becomes where each slot's rows begin."""
+    count = len(offsets) - 1
+    for i in range(len(slots)):
+        offsets[slots[i] + 1] += 1
+    for p in range(count):
+        offsets[p + 1] += offsets[p]
+    for i in range(len(slots)):
+        slot = slots[i]
+        order[offsets[slot]] = i
+        offsets[slot] += 1
+    for p in range(count, 0, -1):
+        offsets[p] = offsets[p - 1]
+    offsets[0] = 0
+
+
+def sorted_by_slot(slots: Int32s, count: int) -> tuple[Int64s, Int64s]:
+    """Where each slot's rows begin, shape (count + 1,), and the rows in that order."""
+    offsets, order = np.zeros(count + 1, dtype=np.int64), np.empty(len(slots), dtype=np.int64)
+    order_by_slot(slots, offsets, order)
+    return offsets, order
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """The pane and the slot of each row of a batch.
+
+    Attributes:
+        numbers: of panes; None where all rows are in the pane `number`.
+        slots: in their panes.
+    """
+
+    slots: Int64s
+    numbers: Int64s | None
+    number: int = 0
+
+    def by_pane(self, which: npt.NDArray[np.bool_] | None) -> Iterator[tuple[int, Int64s, Int64s | None]]:
+        """For each pane its number, its rows' slots, and the rows among those chosen (None: all).
+
+        Args:
+            which: the rows chosen; None for all.
+        """
+        slots = self.slots if which is None else self.slots[which]
+        if len(slots) == 0:
+            return
+        if self.numbers is None:
+            yield self.number, slots, None
+            return
+        numbers = self.numbers if which is None else self.numbers[which]
+        low = int(numbers.min())
+        span = int(numbers.max()) - low + 1
+        if span == 1:
+            yield low, slots, None
+            return
+        if span <= _DENSE_MAX:
+            offsets, order = np.zeros(span + 1, dtype=np.int64), np.empty(len(slots), dtype=np.int64)
+            counting_sort(numbers - low, offsets, order)
+            present = np.flatnonzero(np.diff(offsets))
+            bounds = [(low + int(p), int(offsets[p]), int(offsets[p + 1])) for p in present]
+        else:
+            order = np.argsort(numbers, kind="stable")
+            ends = [*(np.flatnonzero(np.diff(numbers[order])) + 1).tolist(), len(order)]
+            bounds = [(int(numbers[order[b]]), b, e) for b, e in zip([0, *ends[:-1]], ends, strict=True)]
+        for number, begin, end in bounds:
+            rows = order[begin:end]
+            yield number, slots[rows], rows

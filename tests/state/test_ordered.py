@@ -1,0 +1,96 @@
+"""The buffer of rows that wait, against sorted lists; and the orders of SEMANTICS 3."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamlib.elements import MAX_TIME, Batch
+from streamlib.state import Order, OrderedBuffer
+from streamlib.state.ordered import PIECES_MAX, in_order
+
+rows = st.lists(st.tuples(st.integers(-20, 20), st.integers(0, 5)), max_size=12)
+steps = st.lists(st.tuples(rows, st.integers(-25, 25)), max_size=60)
+
+
+def batch(rows: list[tuple[int, int]], first: int, ordered: bool) -> Batch:
+    numbers = np.arange(first, first + len(rows))
+    order = -numbers if ordered else None  # the later a row comes, the earlier it stands
+    columns = {"n": pa.array(numbers), "v": pa.array([v for _, v in rows], pa.int64())}
+    return Batch(pa.record_batch(columns), np.array([t for t, _ in rows], dtype=np.int64), order=order)
+
+
+@given(steps=steps, order=st.sampled_from(Order), ordered=st.booleans(), halt=st.integers(0, 60))
+def test_differential_what_comes_out_is_what_a_sorted_list_gives(
+    steps: list[tuple[list[tuple[int, int]], int]], order: Order, ordered: bool, halt: int
+) -> None:
+    compared = 2
+    buffer, held, count = OrderedBuffer(order, compared), [], 0
+    for number, (new, before) in enumerate([*steps, ([], None)]):
+        if new:
+            buffer.add(batch(new, count, ordered))
+            held += [(t, count + i, v) for i, (t, v) in enumerate(new)]
+            count += len(new)
+        assert buffer.rows == len(held) and buffer.low == min([t for t, _, _ in held], default=MAX_TIME)
+        assert sorted(buffer.times().tolist()) == sorted(t for t, _, _ in held)
+        assert len(buffer._pieces) <= PIECES_MAX
+        if number == halt:
+            saved = buffer.snapshot(pa.schema({"n": pa.int64(), "v": pa.int64()}))
+            assert saved.schema.names == ["n", "v", "event_time", "event_order"]
+            buffer = OrderedBuffer(order, compared)
+            buffer.restore(saved)
+        out = buffer.release(before)
+        got = [
+            (time, *row.values())
+            for part in out
+            for time, row in zip(part.time.tolist(), part.rows.to_pylist(), strict=True)  # type: ignore[union-attr]
+        ]
+        ready = [row for row in held if before is None or row[0] < before]
+        held = [row for row in held if row not in ready]
+        if order is Order.ARRIVAL:
+            assert sorted(got) == sorted(ready)
+            for time in {t for t, _, _ in ready}:
+                assert [n for t, n, _ in got if t == time] == [n for t, n, _ in ready if t == time]
+        elif order is Order.TIME:
+            assert got == sorted(ready, key=lambda row: (row[0], -row[1] if ordered else row[1]))
+        else:
+            assert got == sorted(ready)
+
+
+@pytest.mark.parametrize(
+    ("column", "wanted"),
+    [
+        (pa.array([2, None, -1]), [-1, 2, None]),
+        (pa.array([1.5, float("nan"), None, -2.0]), [-2.0, 1.5, "nan", None]),
+        (pa.array(["b", "ß", None, "a"]), ["a", "b", "ß", None]),
+        (pa.array(["b", None, "a"]).dictionary_encode(), ["a", "b", None]),
+        (pa.array([True, False, None]), [False, True, None]),
+        (pa.array([3, 1], pa.duration("s")).cast(pa.duration("ns")), None),
+        (pa.array([None, None], pa.null()), [None, None]),
+        (pa.array([[2], [1], None, [1, 1]], pa.list_(pa.int64())), None),
+        (pa.array([{"a": 2}, {"a": 1}, None]), None),
+        (pa.array([1.5, 0.5], pa.float16()), [0.5, 1.5]),
+    ],
+    ids=lambda value: str(value.type) if isinstance(value, pa.Array) else "",
+)
+def test_rows_of_one_time_go_by_their_columns_however_they_arrived(column: pa.Array, wanted: list) -> None:
+    time = np.zeros(len(column), dtype=np.int64)
+    answers = set()
+    for seed in range(6):
+        order = np.random.default_rng(seed).permutation(len(column))
+        values = pa.array([column[int(i)].as_py() for i in order], column.type)
+        rows = pa.record_batch({"v": values})
+        found = in_order(Batch(rows, time), Order.COLUMNS, 1).rows.column(0).to_pylist()
+        answers.add(repr(found))
+        if wanted is not None:
+            assert ["nan" if v != v else v for v in found] == wanted
+    assert len(answers) == 1, "the order of arrival is not to be seen"
+
+
+def test_columns_behind_the_compared_ones_decide_nothing() -> None:
+    rows = pa.record_batch({"k": [1, 1, 0], "more": [9, 8, 7]})
+    found = in_order(Batch(rows, np.zeros(3, dtype=np.int64)), Order.COLUMNS, 1)
+    assert found.rows.column(1).to_pylist() == [7, 9, 8]
