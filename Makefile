@@ -9,7 +9,9 @@ VENV ?= .venv
 JOBS ?= 2
 TEST_ARGS ?=
 BENCH_ARGS ?=
+COMPARE_ARGS ?=
 SEEDS ?= 10000
+INPUTS ?= 1000000
 
 # the first of these that runs and is new enough
 ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
@@ -27,13 +29,13 @@ endif
 endif
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint types layers package docs reference check bench simulate clean stale
+.PHONY: help demo test lint types layers package docs reference check bench compare simulate fuzz clean stale
 
 help:
 	@echo "make demo      two million ticks to ten-second bars, in out/"
 	@echo "make test      all tests"
 	@echo "make check     test, lint, types, layers, package and docs: what CI runs"
-	@echo "make lint | types | layers | package | docs | reference | bench | simulate | clean"
+	@echo "make lint | types | layers | package | docs | reference | bench | compare | simulate | fuzz | clean"
 
 demo: $(VENV)/runtime
 	@mkdir -p out
@@ -72,8 +74,15 @@ check: test lint types layers package docs
 bench: $(VENV)/dev
 	$(BIN)/python -m pytest benchmarks --benchmark-enable $(BENCH_ARGS)
 
+compare: $(VENV)/dev
+	$(BIN)/python -m benchmarks.compare $(COMPARE_ARGS)
+
 simulate: $(VENV)/dev
 	$(BIN)/python -m streamlib.testing.simulate --seeds $(SEEDS)
+
+# damaged files for every decoder
+fuzz: $(VENV)/dev
+	$(BIN)/python -m tests.fuzz.decoders --inputs $(INPUTS)
 
 clean:
 	rm -rf $(VENV) build dist out htmlcov .coverage .coverage.* *.egg-info \

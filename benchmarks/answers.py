@@ -47,7 +47,9 @@ def hash_of(answer: pa.Table, shape: Shape = BARS, near: bool = True) -> str:
     return digest.hexdigest()[:12]
 
 
-def check_same(want: pa.Table, got: pa.Table, who: str, shape: Shape = BARS, other: str = "streamlib") -> None:
+def check_same(
+    want: pa.Table, got: pa.Table, who: str, shape: Shape = BARS, other: str = "streamlib"
+) -> None:
     """Compares two engines' answers: all columns exactly, those that are `near` to nine digits.
 
     Raises:

@@ -15,6 +15,7 @@ import queue
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
@@ -67,11 +68,11 @@ def feed(port: int, rate: int, seconds: int, symbols: int) -> None:
         peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         begin = (time.time_ns() + START_DELAY_NS) // WINDOW_NS * WINDOW_NS
         print(begin, flush=True)
-        sent = 0
+        sent, pause = 0, threading.Event()
         while sent < count:
             due = min(count, (time.time_ns() - begin) // step + 1)
             if due <= sent:
-                time.sleep(0.0005)
+                pause.wait(0.0005)
                 continue
             due = min(due, sent + 1_000)
             times = np.datetime_as_string((begin + np.arange(sent, due) * step).astype("datetime64[ns]"))

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from streamlib.elements.schemas import PYTHON_TYPES, schema_of, type_of
 from streamlib.elements.type_names import name_of
+from streamlib.errors import BuildError
 
 __all__ = ["PYTHON_TYPES", "print_schema", "schema_of", "type_of"]
 
@@ -59,8 +60,6 @@ def print_schema(schema: pa.Schema, dataclass: str | None = None) -> str:
         return "\n".join(["schema={", *lines, "}"])
     for name in (dataclass, *schema.names):
         if not name.isidentifier() or keyword.iskeyword(name):
-            from streamlib.errors import BuildError
-
             raise BuildError(
                 f"a dataclass cannot have the name {name!r}", expected="a Python name", hint="print a dict"
             )

@@ -27,7 +27,7 @@ from rich.text import Text
 
 import streamlib as sl
 from streamlib import col
-from streamlib.contracts import Block, Sink, SinkWriter, Source, Split, SplitReader
+from streamlib.contracts import PENDING, Block, Pending, Sink, SinkWriter, Source, Split, SplitReader
 
 SCHEMA = {"ts": "timestamp[us]", "symbol": str, "price": float, "volume": int}
 PORT = 9009
@@ -181,11 +181,12 @@ class Paced(Source):
 
 
 class PacedReader(SplitReader):
-    """Waits until the next rows are due."""
+    """Has nothing until the next rows are due."""
 
     def __init__(self, inner: SplitReader, speed: float) -> None:
         self.inner, self.speed = inner, speed
         self.rows = self.parts()
+        self.next: pa.RecordBatch | None = None
         self.began: tuple[float, datetime] | None = None
 
     def parts(self) -> Iterator[pa.RecordBatch]:
@@ -195,24 +196,22 @@ class PacedReader(SplitReader):
                 times = batch.column("ts").to_pylist()
                 begin = 0
                 for row in range(1, len(times) + 1):
-                    full = row - begin == FEED_ROWS_MAX
-                    if (
-                        row == len(times)
-                        or full
-                        or (times[row] - times[begin]).total_seconds() > self.speed / 1_000
-                    ):
+                    full = row - begin == FEED_ROWS_MAX or row == len(times)
+                    if full or (times[row] - times[begin]).total_seconds() > self.speed / 1_000:
                         yield batch.slice(begin, row - begin)
                         begin = row
 
-    def read(self) -> Block | None:
-        part = next(self.rows, None)
-        if part is None:
+    def read(self) -> Block | Pending | None:
+        if self.next is None:
+            self.next = next(self.rows, None)
+        if self.next is None:
             return None
-        first = part.column("ts")[0].as_py()
+        first, now = self.next.column("ts")[0].as_py(), time.monotonic()
         if self.began is None:
-            self.began = (time.monotonic(), first)
-        due = self.began[0] + (first - self.began[1]).total_seconds() / self.speed
-        time.sleep(max(0.0, due - time.monotonic()))
+            self.began = (now, first)
+        if now < self.began[0] + (first - self.began[1]).total_seconds() / self.speed:
+            return PENDING
+        part, self.next = self.next, None
         return Block(part)
 
     def decode(self, block: Block) -> Iterator[pa.RecordBatch]:

@@ -237,18 +237,20 @@ class TableOperator(Operator):
         self.waiting.add(self.inputs.of(batch, late))
         if late is not None:
             tagged = self._refuse_late(batch.filter(late))
-            if self.late_read:
+            if tagged is not None:
                 yield tagged
 
     def check(self, batch: Batch, side: int = 0) -> None:
         """Raises for a row whose inputs cannot be computed; those of late rows are not."""
         self.inputs.evaluate(batch, _late_rows(batch))
 
-    def _refuse_late(self, refused: Batch) -> Tagged:
+    def _refuse_late(self, refused: Batch) -> Tagged | None:
         assert refused.time is not None and refused.mark is not None
         over = refused.mark - refused.time
         self.late += len(refused)
         self.late_by_max = max(self.late_by_max, int(over.max()))
+        if not self.late_read:
+            return None  # nor are all columns there
         rows = pa.RecordBatch.from_arrays(
             [*refused.rows.columns, pa.array(over, pa.duration("ns"))], schema=self.node.late_schema
         )

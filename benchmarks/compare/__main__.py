@@ -1,9 +1,9 @@
 """The same jobs on streamlib and its peers, in one run, on the same file, with answers that must agree.
 
-    python -m benchmarks.compare
-    python -m benchmarks.compare --small                  a check that all of it runs; its figures mean nothing
-    python -m benchmarks.compare --jobs sessions --engines streamlib duckdb polars
-    python -m benchmarks.compare --readme README.md       also puts the table into the page
+python -m benchmarks.compare
+python -m benchmarks.compare --small                  a check that all of it runs; its figures mean nothing
+python -m benchmarks.compare --jobs sessions --engines streamlib duckdb polars
+python -m benchmarks.compare --readme README.md       also puts the table into the page
 """
 
 from __future__ import annotations
@@ -29,14 +29,23 @@ SMALL_ROWS = 20_000
 
 def parser() -> argparse.ArgumentParser:
     """The options."""
-    made = argparse.ArgumentParser("python -m benchmarks.compare", description=(__doc__ or "").partition("\n")[0])
+    made = argparse.ArgumentParser(
+        "python -m benchmarks.compare", description=(__doc__ or "").partition("\n")[0]
+    )
     made.add_argument("--rows", type=int, default=10_000_000, help="rows for libraries, default 10,000,000")
     made.add_argument(
-        "--csv-rows", type=int, default=1_000_000, help="rows for engines from file to file, default 1,000,000"
+        "--csv-rows",
+        type=int,
+        default=1_000_000,
+        help="rows for engines from file to file, default 1,000,000",
     )
     made.add_argument("--runs", type=int, default=5, help="counted runs of each engine, default 5")
     made.add_argument(
-        "--jobs", nargs="+", default=list(JOBS), metavar="JOB", help=f"of {', '.join(JOBS)}; or your own module"
+        "--jobs",
+        nargs="+",
+        default=list(JOBS),
+        metavar="JOB",
+        help=f"of {', '.join(JOBS)}; or your own module",
     )
     made.add_argument("--engines", nargs="+", choices=list(ENGINES), default=list(ENGINES), metavar="ENGINE")
     made.add_argument("--small", action="store_true", help=f"{SMALL_ROWS:,} rows, one run, first plans")
@@ -66,7 +75,9 @@ def said(one: Outcome) -> str:
 def main(arguments: list[str] | None = None) -> int:
     """Runs what the options say; 1 when an engine failed or gave a wrong answer."""
     args = parser().parse_args(arguments)
-    rows, csv_rows, runs = (SMALL_ROWS, SMALL_ROWS, 1) if args.small else (args.rows, args.csv_rows, args.runs)
+    rows, csv_rows, runs = (
+        (SMALL_ROWS, SMALL_ROWS, 1) if args.small else (args.rows, args.csv_rows, args.runs)
+    )
     outcomes: list[Outcome] = []
     with tempfile.TemporaryDirectory(prefix="streamlib-compare-") as folder:
         options = Options(

@@ -62,7 +62,6 @@ class Job:
 
     Attributes:
         name: also the module's name.
-        title: what is computed, in one line.
         columns: of the input, with Arrow's names of their types. ``ts`` is the event time.
         answer: the columns that are compared.
         read: what libraries read: the table in memory, or the CSV file.
@@ -73,7 +72,6 @@ class Job:
     """
 
     name: str
-    title: str
     columns: Mapping[str, str] = TICKS
     answer: Shape
     read: Literal["memory", "csv"] = "memory"

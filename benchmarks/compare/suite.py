@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 ORACLE = "duckdb"
-SLOW_SECONDS = 20.0
+SLOW_SECONDS = 60.0
 """An engine whose first run takes longer is not run again: that run is its figure. For all others it is not counted."""
 
 

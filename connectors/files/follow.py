@@ -134,8 +134,9 @@ class FollowedFiles(FileSource):
             whole = _whole_lines(path) if compression_of(path) is None else None
             if whole == b"":
                 continue
-            with open_input(path) if whole is None else io.BytesIO(whole) as file:
-                return self._chosen_format().infer_schema(cast(BinaryIO, file), path)
+            file: BinaryIO = open_input(path) if whole is None else io.BytesIO(whole)
+            with file:
+                return self._chosen_format().infer_schema(file, path)
         raise SourceError(
             "there is no whole line yet to tell the columns from",
             where=", ".join(self._paths),

@@ -239,7 +239,9 @@ class FollowReader(FilesReader):
         """Whether a file that took this one's place has been renamed already."""
         assert self._file is not None
         since = os.fstat(self._file.fileno()).st_mtime_ns
-        return any(_size(f) and identity(f) != self._id and not self._is_seen(f) for f in self._rotated(since))
+        return any(
+            _size(f) and identity(f) != self._id and not self._is_seen(f) for f in self._rotated(since)
+        )
 
     def _is_seen(self, path: str) -> bool:
         """Whether a file is one that is done, perhaps under another name. Numbers of files are used again."""

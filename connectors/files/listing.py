@@ -34,9 +34,7 @@ class Listing:
     @property
     def single(self) -> bool:
         """Whether only ever one name is meant."""
-        return not os.path.isdir(self.path) and (
-            os.path.exists(self.path) or not glob.has_magic(self.path)
-        )
+        return not os.path.isdir(self.path) and (os.path.exists(self.path) or not glob.has_magic(self.path))
 
     def files(self) -> list[str]:
         """The files there are, sorted by name; none when there is no such file, folder or match yet."""

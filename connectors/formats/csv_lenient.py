@@ -153,7 +153,7 @@ def _odd_text(parser: CsvParser, field: pa.Field, text: pa.Array) -> list[int]:
         return []
     suspects = list(range(len(text)))
     odd: list[int] = []
-    if _casts_alike(field.type):
+    if _casts_alike(parser, field.type):
         suspects = odd_ones(len(text), castable)
         bare = pc.equal(text, pc.ascii_trim(text, " \t")).to_pylist()
         odd, suspects = [i for i in suspects if bare[i]], [i for i in suspects if not bare[i]]
@@ -162,12 +162,12 @@ def _odd_text(parser: CsvParser, field: pa.Field, text: pa.Array) -> list[int]:
     return odd + [suspects[i] for i in odd_ones(len(quoted), lambda a, b: fits(b"".join(quoted[a:b]), b - a))]
 
 
-def _casts_alike(kind: pa.DataType) -> bool:
+def _casts_alike(parser: CsvParser, kind: pa.DataType) -> bool:
     """Whether a cast from text refuses what the CSV parser refuses, white space around it apart."""
     types = pa.types
-    return (
-        types.is_integer(kind) or types.is_floating(kind) or types.is_timestamp(kind) or types.is_date(kind)
-    )
+    if types.is_floating(kind):
+        return parser.format.decimal == "."
+    return types.is_integer(kind) or types.is_timestamp(kind) or types.is_date(kind)
 
 
 def _is_utf8(value: bytes) -> bool:

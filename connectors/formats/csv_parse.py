@@ -33,6 +33,7 @@ class CsvParser:
                 )
         self.format, self.names, self.schema = fmt, list(names), schema
         self.blank_is_row = len(self.names) == 1
+        self._has_decimals = any(pa.types.is_decimal(field.type) for field in schema)
         self._read = pacsv.ReadOptions(use_threads=False, block_size=_WHOLE_BLOCK, column_names=self.names)
         self._escape = -1 if fmt.escape is None else ord(fmt.escape)
         self._plain = fmt.parse_options(self.blank_is_row, multiline=False)
@@ -57,6 +58,8 @@ class CsvParser:
             parse_options=self._multiline if text.cut.multiline else self._plain,
             convert_options=self._convert,
         )
+        if self._has_decimals:  # the parser lets 1e3 pass as a decimal of two digits
+            table.validate(full=True)
         batches = table.to_batches()
         if len(batches) != 1:
             return table.combine_chunks().to_batches()[0] if batches else _no_rows(self.schema)
@@ -125,7 +128,7 @@ class CsvParser:
         """A test whether values, each in double quotes on a line of its own, are all of a field's type."""
         from streamlib.connectors.formats.csv_text import Csv
 
-        options = Csv(null_values=self.format.null_values, decimal=self.format.decimal)
+        options = Csv(delimiter=";", null_values=self.format.null_values, decimal=self.format.decimal)
         plain = CsvParser(options, [field.name], pa.schema([field]))
 
         def fits(data: bytes, rows: int) -> bool:

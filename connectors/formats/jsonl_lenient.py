@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from streamlib.contracts import Refused
 if TYPE_CHECKING:
     from streamlib.connectors.formats.jsonl import JsonlParser
 
+_HUGE = re.compile(rb"\d[eE][+-]?\d|\d{100}")
 DEPTH_SURE = 100
 """Up to this many brackets both JSON parsers read a line; deeper ones may exceed a limit of one of them."""
 
@@ -96,8 +98,8 @@ class _Fits:
 
 
 def _is_plain(line: bytes) -> bool:
-    """Whether two JSON parsers cannot differ about a line: it is text, without escapes and deep nesting."""
-    if b"\\u" in line or line.count(b"{") + line.count(b"[") > DEPTH_SURE:
+    """Whether two JSON parsers cannot differ about a line: text without escapes, huge numbers, deep nesting."""
+    if b"\\u" in line or _HUGE.search(line) or line.count(b"{") + line.count(b"[") > DEPTH_SURE:
         return False
     try:
         line.decode()

@@ -218,6 +218,9 @@ def typed(values: pa.Array, kind: pa.DataType) -> pa.Array:
     if pa.types.is_dictionary(kind):
         return typed(values, kind.value_type).dictionary_encode().cast(kind)
     try:
-        return values.cast(kind)
+        found = values.cast(kind)
+        if pa.types.is_decimal(kind):
+            found.validate(full=True)
+        return found
     except NotImplementedError as error:
         raise BuildError(f"text cannot be read as {kind}", got=str(error)) from None

@@ -41,12 +41,12 @@ class ArrowFraming(Framing):
         self._last: list[Block] = []
 
     def feed(self, data: bytes, ended: bool) -> list[Block]:
-        if self.given_up is not None:
+        if self.is_over():
             return []
         self._carry += data
         blocks: list[Block] = []
         at = 0
-        while self.given_up is None:
+        while not self.is_over():
             size = self._message_bytes(at)
             if size is None or at + size > len(self._carry):
                 break
@@ -60,7 +60,7 @@ class ArrowFraming(Framing):
                 return blocks + self._refuse(message, error)
             if block is not None:
                 blocks.append(block)
-        if self.given_up is not None:
+        if self.is_over():
             return blocks + self._last
         self._carry = self._carry[at:]
         if ended and self._carry:

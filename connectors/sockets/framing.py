@@ -60,6 +60,10 @@ class Framing(ABC):
         self.too_long: Undecodable | None = None
         self._carry = b""
 
+    def is_over(self) -> bool:
+        """Whether the connection has been given up."""
+        return self.given_up is not None
+
     @abstractmethod
     def feed(self, data: bytes, ended: bool) -> list[Block]:
         """Blocks of the whole records that `data` completes; when `ended`, nothing follows.
@@ -149,7 +153,7 @@ class TextFraming(Framing):
         self._line, self._row = 1, 0
 
     def feed(self, data: bytes, ended: bool) -> list[Block]:
-        if self.given_up is not None:
+        if self.is_over():
             return []
         if self._decoder is not None:
             try:
@@ -165,12 +169,12 @@ class TextFraming(Framing):
                 blocks = self._cut(self._carry)
             else:
                 blocks, start = self._cut(self._carry[:long]), self._carry[long:][: limit + 1]
-                if self.given_up is None:
+                if not self.is_over():
                     self._over_limit(len(start), start, self._line, "a record")
                 return blocks
-        if self.given_up is None and len(self._carry) > limit:
+        if not self.is_over() and len(self._carry) > limit:
             self._over_limit(len(self._carry), self._carry[: limit + 1], self._line, "a record")
-        if self.given_up is None and ended and (self._carry.strip() if self._by_line else self._carry):
+        if not self.is_over() and ended and (self._carry.strip() if self._by_line else self._carry):
             what = "a line feed" if self._by_line else "its delimiter, or has its whole size"
             blocks += self._in_part(self._line, f"each record ends with {what}, the last one too")
         return blocks

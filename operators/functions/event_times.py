@@ -1,4 +1,4 @@
-"""The event-time column of what a user's function returns: it stays, and so do its times."""
+"""The event-time column of what a user's function returns: as long as it is there, so are its times."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from streamlib.errors import BuildError, TypeMismatchError
 from streamlib.graph import Node
 
 
-def keeps_time(node: Node, described: str) -> None:
+def keeps_time(node: Node, described: str, may_go: bool = False) -> None:
     """Checks that what a function returns still has the event-time column, as a time.
 
     Args:
         node: the step; its schema and its time are known.
         described: the function, for the message.
+        may_go: whether it may be left out, because the row that a result stems from is known.
 
     Raises:
         BuildError: the column is gone, or is no time any more.
     """
     time = node.inputs[0].time
-    if time is None:
+    if time is None or (node.time is None and may_go):
         return
     if node.time is None:
         raise BuildError(

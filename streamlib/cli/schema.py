@@ -18,17 +18,20 @@ def add_to(commands: Any) -> None:
     )
     parser.add_argument("source", help="a file, a pattern, or an address such as tcp://localhost:9000")
     parser.add_argument("--format", help="csv, jsonl, parquet, ...; by the file's ending when left out")
+    parser.add_argument(
+        "--dataclass", metavar="NAME", help="print a dataclass of this name instead of a dict"
+    )
     parser.add_argument("--traceback", action="store_true", help="show where in the code an error was raised")
     parser.set_defaults(call=call)
 
 
 def call(given: argparse.Namespace) -> int:
     """Looks and prints."""
-    from streamlib.connectors.schemas import describe_source
+    from streamlib.connectors.describe import describe_source
     from streamlib.errors import StreamlibError
 
     try:
-        print(describe_source(given.source, given.format))
+        print(describe_source(given.source, given.format, dataclass=given.dataclass))
     except StreamlibError as error:
         if given.traceback:
             raise

@@ -4,7 +4,7 @@ from streamlib.contracts.format import Format, FormatReader, FormatWriter
 from streamlib.contracts.operators import Operator, Output, Refusal, State, Tagged, Wait
 from streamlib.contracts.sink import Sink, SinkWriter
 from streamlib.contracts.source import PENDING, Block, Pending, Refused, Source, Split, SplitReader, Wake
-from streamlib.contracts.window import Window
+from streamlib.contracts.window import OverlappingWindow, Window
 
 __all__ = [
     "PENDING",
@@ -14,6 +14,7 @@ __all__ = [
     "FormatWriter",
     "Operator",
     "Output",
+    "OverlappingWindow",
     "Pending",
     "Refusal",
     "Refused",

@@ -117,7 +117,8 @@ def _from_python(declared: Any, column: str, within: tuple[type, ...]) -> pa.Dat
         rest = [a for a in arguments if a is not type(None)]
         return _type(rest[0], column, within) if len(rest) == 1 else None
     if origin is typing.Annotated:
-        meant = next((a for a in arguments[1:] if isinstance(a, pa.DataType | str)), arguments[0])
+        notes = [type_named(a) if isinstance(a, str) else a for a in arguments[1:]]
+        meant = next((note for note in notes if isinstance(note, pa.DataType)), arguments[0])
         return _type(meant, column, within)
     if origin is typing.Literal:
         return _type_of_values(arguments)

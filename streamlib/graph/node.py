@@ -265,7 +265,7 @@ class SideNode(Node):
         raise AssertionError("a side output has no operator")
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class SinkNode(Node):
     """Writes a stream. `run` takes sinks and runs what leads to them."""
 
@@ -277,6 +277,9 @@ class SinkNode(Node):
 
     def describe(self) -> str:
         return self.sink.describe()
+
+    def __repr__(self) -> str:
+        return f"<{self.describe()}: pass it to sl.run(...)>"
 
     def build(self, context: BuildContext) -> Operator:
         return SinkOperator(self, context)

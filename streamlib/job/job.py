@@ -68,6 +68,7 @@ class Job:
         self._execution = execution
         self._options = options
         self._opened = threading.Event()
+        self._went_on = False  # what fails before is raised by `start`, what fails later by `wait`
         self._ended = threading.Event()
         self._aborted = threading.Event()
         self._stop_lock = threading.Lock()
@@ -189,7 +190,7 @@ class Job:
         except BaseException:  # Ctrl-C while files are opened
             self._abort()
             raise
-        if self._ended.is_set() and self._error is not None:
+        if not self._went_on:
             self.wait()
 
     def _work(self) -> None:
@@ -225,9 +226,13 @@ class Job:
                 self._execution,
                 name=self.name,
                 shown=shown,
-                opened=self._opened.set,
+                opened=self._go_on,
                 aborted=self._aborted.is_set,
             )
+
+    def _go_on(self) -> None:
+        self._went_on = True
+        self._opened.set()
 
     def _join(self) -> None:
         if self._thread.ident is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from typing import Literal
 
 import pyarrow as pa
 
-from streamlib.errors import BuildError, user_location
+from streamlib.errors import BuildError, ErrorPolicy, user_location
 from streamlib.graph import Node, SinkNode
 from streamlib.graph import explain as explain_nodes
 from streamlib.graph.never_run import taken
@@ -34,6 +35,8 @@ def run(
     progress: bool | Literal["auto"] = "auto",
     deterministic: bool = False,
     on_stop: Literal["checkpoint", "flush"] = "checkpoint",
+    on_error: ErrorPolicy = "fail",
+    dead_letters: str | os.PathLike[str] | None = None,
     why: bool = True,
 ) -> Report:
     """Runs the pipelines that lead to `sinks` until their input ends.
@@ -53,6 +56,10 @@ def run(
         on_stop: what a stop does with open windows: ``"checkpoint"`` keeps them for the next run where
             there are checkpoints, and else counts them in the report; ``"flush"`` closes them as the
             end of the input does.
+        on_error: what becomes of rows that a step cannot work on, where it has no `.on_error(...)` of
+            its own: ``"fail"``, ``"skip"`` or ``"dead_letter"``.
+        dead_letters: a folder for dead letters that nothing reads: one JSON Lines file a step, such as
+            ``select.jsonl``.
         why: let `streamlib why` ask this run, from another terminal of the same user.
 
     Returns:
@@ -78,6 +85,8 @@ def run(
         progress=progress,
         deterministic=deterministic,
         on_stop=on_stop,
+        on_error=on_error,
+        dead_letters=dead_letters,
         why=why,
     )
     return attend(lambda: _start("run", sinks, options))
@@ -91,6 +100,8 @@ def start(
     progress: bool | Literal["auto"] = False,
     deterministic: bool = False,
     on_stop: Literal["checkpoint", "flush"] = "checkpoint",
+    on_error: ErrorPolicy = "fail",
+    dead_letters: str | os.PathLike[str] | None = None,
     why: bool = True,
 ) -> Job:
     """Runs the pipelines that lead to `sinks` in the background, and returns at once with the `Job`.
@@ -114,6 +125,8 @@ def start(
         progress=progress,
         deterministic=deterministic,
         on_stop=on_stop,
+        on_error=on_error,
+        dead_letters=dead_letters,
         why=why,
     )
     return _start("start", sinks, options)
@@ -175,6 +188,7 @@ def _start(verb: str, sinks: Sequence[SinkNode], options: JobOptions) -> Job:
     _check_sinks(verb, sinks)
     if options.deterministic:
         refuse_timing(sinks)
+    sinks = options.with_dead_letters(sinks)
     name = options.name or script_name()
     if explained_instead(sinks):
         return Job.ended(Execution(sinks, options.workers), options, name)
@@ -197,6 +211,7 @@ def _check_sinks(verb: str, sinks: Sequence[object]) -> None:
 
 def script_name() -> str:
     """The name of the script that runs, without its ending; ``job`` where there is none."""
-    stem = Path(sys.argv[0]).stem if sys.argv else ""
-    kept = "".join(letter for letter in stem if letter.isprintable()).strip("- ")
+    program = sys.argv[0] if sys.argv else ""
+    stem = "" if program in ("-c", "-m") else Path(program).stem
+    kept = "".join(letter for letter in stem if letter.isprintable()).strip()
     return kept[:NAME_CHARS_MAX] or "job"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeGuard
 
-from streamlib.errors import BuildError, user_location
+from streamlib.errors import BuildError, ErrorPolicy, OnError, user_location
 from streamlib.graph import SinkNode
 from streamlib.graph.plan import topological
+from streamlib.job.dead_letters import dead_letter_sinks
 from streamlib.runtime.run import RunOptions
 
 WORKERS_MAX = 256
@@ -26,8 +28,11 @@ class JobOptions:
     deterministic: bool = False
     on_stop: Literal["checkpoint", "flush"] = "checkpoint"
     why: bool = True
+    on_error: ErrorPolicy = "fail"
+    dead_letters: str | os.PathLike[str] | None = None
 
     def __post_init__(self) -> None:
+        OnError(self.on_error)
         workers: object = self.workers
         for option, right, expected in (
             ("name", _is_name(self.name), f"up to {NAME_CHARS_MAX} letters on one line, such as 'bars'"),
@@ -37,6 +42,7 @@ class JobOptions:
             ("deterministic", isinstance(self.deterministic, bool), "True or False"),
             ("on_stop", self.on_stop in ("checkpoint", "flush"), '"checkpoint" or "flush"'),
             ("why", isinstance(self.why, bool), "True or False"),
+            ("dead_letters", isinstance(self.dead_letters, str | os.PathLike | None), "a folder, or None"),
         ):
             if not right:
                 raise BuildError(
@@ -53,7 +59,14 @@ class JobOptions:
 
     def for_runtime(self) -> RunOptions:
         """What the workers have to know of them."""
-        return RunOptions(batch_rows=self.batch_rows)
+        return RunOptions(batch_rows=self.batch_rows, on_error=OnError(self.on_error))
+
+    def with_dead_letters(self, sinks: Sequence[SinkNode]) -> list[SinkNode]:
+        """The sinks, and one more for each step whose dead letters go to the folder."""
+        if self.dead_letters is None:
+            return list(sinks)
+        policy, at = OnError(self.on_error), user_location()
+        return [*sinks, *dead_letter_sinks(sinks, self.dead_letters, policy, at)]
 
 
 def is_whole(value: object) -> TypeGuard[int]:

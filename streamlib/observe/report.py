@@ -262,7 +262,7 @@ def _count_refused(report: Report, node: NodeSteps, totals: Totals) -> None:
         ):
             if counts.get(what):
                 kept[node.name] = kept.get(node.name, 0) + counts[what]
-        if isinstance(node.node, WindowAggregateNode) and counts.get("late"):
+        if counts.get("late"):
             delay = kept_by(node.node, counts["late_by_max"])
             report.late[node.name] = Late(counts["late"], step.late_read, delay)
 
@@ -274,6 +274,6 @@ def kept_by(node: Node, late_by: int) -> str | None:
         return None
     needed = (delays.pop() or 0) + late_by + 1
     for unit in (1, 1_000, 1_000_000, 1_000_000_000, 60_000_000_000):
-        if needed >= 10 * unit:
+        if needed >= 5 * unit:
             rounded = -(-needed // unit) * unit
-    return format_duration(rounded if needed >= 10 else needed)
+    return format_duration(rounded if needed >= 5 else needed)

@@ -28,8 +28,8 @@ class FunctionVerbs:
         or is annotated as a dict or a dataclass, is given the whole row: a dict, or an instance of that
         dataclass.
 
-        It returns a dict, a dataclass, a NamedTuple, or a tuple in the order of the schema. Rows keep
-        their time, so an event-time column has to be returned as it came.
+        It returns a dict, a dataclass, a NamedTuple, or a tuple in the order of the schema. A row keeps
+        its event time; the column may be left out, and where it is returned it must be as it came.
 
         Args:
             function: of one row; or a class, of which each worker builds one object and calls it.

@@ -222,6 +222,25 @@ def test_why_lists_jobs_and_asks_one(folder: Path, capsys: pytest.CaptureFixture
         job.stop()
 
 
+def test_schema_prints_what_can_be_pasted(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "ticks.csv").write_text("ts,price\n2026-01-05 12:00:00,1.5\n")
+    assert main(["schema", "ticks.csv"]) == 0
+    printed = capsys.readouterr().out
+    (folder / "pasted.py").write_text(
+        f"import streamlib as sl\nprint(sl.read_files('ticks.csv', {printed}).collect().to_pylist())\n"
+    )
+    assert main(["run", "pasted.py"]) == 0
+    assert "'price': 1.5" in capsys.readouterr().out
+    assert main(["schema", "ticks.csv", "--dataclass", "Tick"]) == 0
+    assert "class Tick" in capsys.readouterr().out
+
+
+def test_schema_of_what_is_not_there(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["schema", "nowhere.csv"]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("SourceError: there is no such file") and "Traceback" not in told
+
+
 # ---- the command itself ------------------------------------------------------------------------------
 
 

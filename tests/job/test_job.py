@@ -110,6 +110,20 @@ def test_what_cannot_be_opened_is_raised_by_start(tmp_path: Path) -> None:
         sl.start(sl.read(ArrowSource(TABLE)).write_files(tmp_path / "out.csv"))
 
 
+def test_what_fails_later_is_never_raised_by_start() -> None:
+    """However soon it fails: `start` must not depend on who is faster."""
+
+    def fails(rows: pa.RecordBatch) -> pa.RecordBatch:
+        if rows.num_rows:
+            raise ValueError
+        return rows
+
+    for _ in range(30):
+        job = sl.start(sl.read(ArrowSource(TABLE)).map_batches(fails).write(Seen()))
+        with pytest.raises(UserFunctionError):
+            job.wait()
+
+
 def test_wait_gives_up_and_the_job_goes_on() -> None:
     feed, rows = Feed(), Seen()
     with sl.start(sl.read(feed).write(rows)) as job:
@@ -152,7 +166,7 @@ def test_report_and_why_while_it_runs() -> None:
     while job.why("bars").steps[0].cause is not Cause.SILENT:  # until the source was asked in vain
         assert job.running
     assert str(job.why("bars")).startswith(
-        "bars: 1 window open, waiting for 2026-01-05 12:00:10; held at 11:59:59 by feed (silent 0.0 s)"
+        "bars: 1 window open, waiting for 2026-01-05 12:00:10; held at 11:59:59 by feed (silent "
     )
     report = job.report()
     assert (report.status, report.rows_in, report.windows_left_open) == ("running", 2, {"bars": 1})
@@ -344,3 +358,20 @@ def test_a_run_beside_the_main_thread_handles_no_signal() -> None:
     thread.start()
     thread.join()
     assert found == [100]
+
+
+@pytest.mark.parametrize(
+    ("program", "name"),
+    [
+        ("bars.py", "bars"),
+        ("folder/live ticks.py", "live ticks"),
+        ("-c", "job"),
+        ("", "job"),
+        ("a\nb.py", "ab"),
+    ],
+)
+def test_a_job_without_a_name_has_that_of_the_script(
+    monkeypatch: pytest.MonkeyPatch, program: str, name: str
+) -> None:
+    monkeypatch.setattr("sys.argv", [program])
+    assert sl.run(sl.read(ArrowSource(TABLE)).write(Seen())).name == name

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import threading
 from collections.abc import Sequence
@@ -12,7 +14,7 @@ import pyarrow as pa
 import pytest
 
 import streamlib as sl
-from streamlib import SinkError, SourceError, UserFunctionError
+from streamlib import BuildError, SinkError, SourceError, UserFunctionError, col
 from streamlib.connectors.memory import ArrowSource, CollectSink
 from streamlib.contracts import Sink, SinkWriter
 
@@ -181,3 +183,32 @@ def test_collect_gives_nothing_of_a_run_that_failed() -> None:
         sl.run(timed().map_batches(fails_at_50).write(sink))
     with pytest.raises(SinkError):
         sink.table()
+
+
+def test_a_run_writes_the_dead_letters_that_nobody_reads(tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text("n,t\n1,5\nx,6\n3,seven\n")
+    source = sl.read_files(tmp_path / "in.csv", schema={"n": int, "t": str})
+    numbers = source.with_columns(v=col("t").cast("int64")).named("parse it")
+    options: dict[str, Any] = {
+        "on_error": "dead_letter",
+        "dead_letters": tmp_path / "dead",
+        "progress": False,
+    }
+    report = sl.run(numbers.write_files(tmp_path / "out.jsonl"), **options)
+    assert report.rows_out == 3, "one good row and two dead letters"
+    lines = {
+        p.name: [json.loads(x) for x in p.read_text().splitlines()] for p in (tmp_path / "dead").iterdir()
+    }
+    assert sorted(lines) == ["parse-it.jsonl", "read.jsonl"]
+    assert [(letter["n"], letter["t"]) for letter in lines["parse-it.jsonl"]] == [(3, "seven")]
+    assert base64.b64decode(lines["read.jsonl"][0]["error_data"]).rstrip() == b"x,6"
+
+
+def test_a_folder_for_dead_letters_that_no_step_sends_is_refused() -> None:
+    with pytest.raises(BuildError, match="no step sends any"):
+        sl.run(sl.read_arrow(pa.table({"n": [1]})).filter(col("n") > 0).print(), dead_letters="out/dead")
+
+
+def test_there_is_no_such_policy_for_a_run() -> None:
+    with pytest.raises(BuildError, match="there is no such policy"):
+        sl.run(sl.read_arrow(pa.table({"n": [1]})).print(), on_error="ignore")  # type: ignore[arg-type]

@@ -267,8 +267,7 @@ def test_a_stop_is_a_whole_one_whoever_is_there(workers: int, clients: int) -> N
         source.appear(f"client {number}", rows(number), *([None] if number else []))
         run.steps(20)
     run.execution.stop()
-    run.steps(30)
-    assert run.execution.stopped
+    assert any(run.execution.stopped or run.steps(1) for _ in range(100))
     checkpoint = run.execution.shared.checkpoints[1]
     assert all(state is not None for state in checkpoint.clocks.values())
     run.finish()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -77,6 +78,15 @@ def test_changes_say_that_their_number_is_timing_and_the_last_state_does_not() -
     assert "output: deterministic" in sl.explain(totals(max_rate="1s").changes().print())
     assert "output: deterministic" in sl.explain(totals().print())
     assert "have outlived their ttl" in sl.explain(totals(ttl="1s").print())
+
+
+def test_late_rows_that_nobody_reads_are_counted_though_not_all_columns_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "ticks.csv"
+    lines = ["ts,symbol,price,size", "2026-01-01 00:00:09,A,1,5", "2026-01-01 00:00:01,A,1,7"]
+    path.write_text("\n".join(lines) + "\n")
+    timed = sl.read_files(path).event_time("ts", max_delay="1s")
+    sizes = timed.key_by("symbol").agg(size=col("size").sum())
+    assert sizes.collect().to_pylist() == [{"symbol": "A", "size": 5}]
 
 
 def test_late_rows_can_be_read() -> None:
@@ -167,3 +177,10 @@ def test_rows_whose_inputs_cannot_be_computed_go_by_the_policy_of_the_step(worke
         {"k": None, "total": 3, "n": 1},
     ]
     assert letters.table()["text"].to_pylist() == ["two"]
+
+
+def test_the_report_counts_the_late_rows_of_a_table() -> None:
+    rows = pa.table({"ts": pa.array([9, 1], pa.timestamp("s")), "k": ["a", "a"]})
+    counts = sl.read_arrow(rows).event_time("ts", max_delay="2s").key_by("k").agg(n=sl.count())
+    report = sl.run(counts.print(), progress=False)
+    assert report.rows_late == 1 and next(iter(report.late.values())).max_delay == "9s"

@@ -121,20 +121,21 @@ def memory_table(path: str) -> pa.Table:
         return pa.ipc.open_file(file).read_all()
 
 
-def csv_answer(job: Job, files: list[Path], header: bool, names: list[str] | None = None) -> pa.Table:
+def csv_answer(job: Job, files: list[Path], header: bool, time: str = "timestamp[us]") -> pa.Table:
     """The answer from CSV files.
 
     Args:
         job: says the columns and their types.
         files: all of them.
-        header: whether each begins with the names.
-        names: of the columns where there is no header; by default those of the answer.
+        header: whether each begins with the names; else the columns are those of the answer, in its order.
+        time: the type that the engine writes times in.
     """
     import pyarrow as pa
     import pyarrow.csv as pacsv
 
-    types = {name: pa.type_for_alias(kind) for name, kind in job.answer.types.items()}
-    read = pacsv.ReadOptions(column_names=None if header else names or list(types))
+    kinds = {name: time if kind.startswith("timestamp") else kind for name, kind in job.answer.types.items()}
+    types = {name: pa.type_for_alias(kind) for name, kind in kinds.items()}
+    read = pacsv.ReadOptions(column_names=None if header else list(types))
     convert = pacsv.ConvertOptions(column_types=types, include_columns=list(types))
     tables = [pacsv.read_csv(f, read, None, convert) for f in sorted(files) if f.stat().st_size]
     empty = pa.schema(list(types.items())).empty_table()

@@ -42,7 +42,9 @@ class Flink(Engine):
         told = subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr
         found = re.search(r'version "(\d+)', told)
         if found is None or int(found[1]) < JAVA_AT_LEAST:
-            return f"needs Java {JAVA_AT_LEAST} or later, and java is {told.partition(chr(10))[0] or 'broken'}"
+            return (
+                f"needs Java {JAVA_AT_LEAST} or later, and java is {told.partition(chr(10))[0] or 'broken'}"
+            )
         return ""
 
     def cases(self, job: Job, task: Task, only: str | None = None) -> dict[str, Case]:

@@ -44,4 +44,4 @@ class Pathway(Engine):
         return {"": run}
 
     def answer(self, job: Job, target: Path) -> pa.Table:
-        return csv_answer(job, [target], header=True)
+        return csv_answer(job, [target], header=True, time="timestamp[ns]")

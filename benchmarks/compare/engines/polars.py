@@ -41,7 +41,12 @@ def scan_csv(job: Job, source: str) -> Any:
     """The input from a CSV file. Polars takes no type for times: it parses them, with the format declared."""
     import polars as pl
 
-    types: dict[str, Any] = {"timestamp[us]": pl.String, "string": pl.String, "double": pl.Float64, "int64": pl.Int64}
+    types: dict[str, Any] = {
+        "timestamp[us]": pl.String,
+        "string": pl.String,
+        "double": pl.Float64,
+        "int64": pl.Int64,
+    }
     rows = pl.scan_csv(source, schema={name: types[kind] for name, kind in job.columns.items()})
     times = [name for name, kind in job.columns.items() if kind == "timestamp[us]"]
     return rows.with_columns(pl.col(times).str.to_datetime("%Y-%m-%d %H:%M:%S%.6f", time_unit="us"))

@@ -16,8 +16,9 @@ SECONDS = 10
 
 
 class CountDistinct(Job):
+    """Different volumes by symbol in ten seconds, exactly."""
+
     name = "count_distinct"
-    title = "different volumes by symbol in ten seconds, exactly"
     answer = Shape(
         {"symbol": "string", "window_start": "timestamp[us]", "volumes": "int64"},
         keys=("symbol", "window_start"),

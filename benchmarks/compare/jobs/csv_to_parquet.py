@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 
 
 class CsvToParquet(Job):
+    """A CSV file of ticks as Parquet with snappy."""
+
     name = "csv_to_parquet"
-    title = "a CSV file of ticks as Parquet with snappy"
     answer = Shape(TICKS, keys=("ts",))
     read = "csv"
     write = "parquet"

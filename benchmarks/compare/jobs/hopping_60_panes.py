@@ -20,8 +20,9 @@ PANES = 60
 
 
 class Hopping(Job):
+    """Trades, volume, low and high by symbol over the last minute, each second."""
+
     name = "hopping_60_panes"
-    title = "trades, volume, low and high by symbol over the last minute, each second"
     answer = Shape(
         {
             "symbol": "string",
@@ -106,7 +107,9 @@ class Hopping(Job):
             return windows.agg(**totals).rename({"second": "window_start"})
 
         def copies(rows: Any) -> Any:
-            hops = pl.lit([timedelta(seconds=back) for back in range(PANES)], dtype=pl.List(pl.Duration("us")))
+            hops = pl.lit(
+                [timedelta(seconds=back) for back in range(PANES)], dtype=pl.List(pl.Duration("us"))
+            )
             each = seconds(rows).with_columns(back=hops).explode("back")
             each = each.with_columns(window_start=pl.col("second") - pl.col("back"))
             return each.group_by("symbol", "window_start").agg(**totals)

@@ -13,8 +13,9 @@ SHARE = 0.9
 
 
 class HotKey(TumblingBars):
+    """The same bars, with 90 % of the ticks on one symbol."""
+
     name = "hot_key"
-    title = "the same bars, with 90 % of the ticks on one symbol"
     targets = {}
     scaling = 1.6
 

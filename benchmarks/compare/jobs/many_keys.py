@@ -40,8 +40,9 @@ def shape(key: str) -> Shape:
 
 
 class ManyKeys(Job):
+    """Trades, volume, turnover, low and high of up to 8 million integer keys in an hour."""
+
     name = "many_keys"
-    title = "trades, volume, turnover, low and high of up to 8 million integer keys in an hour"
     columns = {"ts": "timestamp[us]", "key": "int64", "price": "double", "volume": "int64"}
     answer = shape("int64")
     targets = {"polars": 1.6, "duckdb": 2.5}

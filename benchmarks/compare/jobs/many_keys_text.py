@@ -11,8 +11,9 @@ if TYPE_CHECKING:
 
 
 class ManyKeysText(ManyKeys):
+    """The same totals, of up to 8 million keys that are strings of 16 bytes."""
+
     name = "many_keys_text"
-    title = "the same totals, of up to 8 million keys that are strings of 16 bytes"
     columns = {**ManyKeys.columns, "key": "string"}
     answer = shape("string")
 

@@ -17,8 +17,9 @@ VOLUME = 69
 
 
 class MapFilter(Job):
+    """The half of the ticks with a volume above 69, with their turnover."""
+
     name = "map_filter"
-    title = "the half of the ticks with a volume above 69, with their turnover"
     answer = Shape({"ts": "timestamp[us]", "symbol": "string", "turnover": "double"}, keys=("ts",))
     targets = {"pyarrow": 0.9}
 

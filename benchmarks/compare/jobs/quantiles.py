@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.compare.job import MAX_DELAY, BytewaxWindow, Job
@@ -15,8 +16,9 @@ SECONDS = 10
 
 
 class Quantiles(Job):
+    """Median and ninetieth percentile of prices by symbol in ten seconds, exactly."""
+
     name = "quantiles"
-    title = "median and ninetieth percentile of prices by symbol in ten seconds, exactly"
     answer = Shape(
         {"symbol": "string", "window_start": "timestamp[us]", "p50": "double", "p90": "double"},
         keys=("symbol", "window_start"),
@@ -57,6 +59,13 @@ class Quantiles(Job):
 
         return {"group_by": plan}
 
+    def flink(self) -> str:
+        return f"""
+            SELECT symbol, window_start, PERCENTILE(price, 0.5) AS p50, PERCENTILE(price, 0.9) AS p90
+            FROM TABLE(TUMBLE(TABLE events, DESCRIPTOR(t), INTERVAL '{SECONDS}' SECOND))
+            GROUP BY symbol, window_start, window_end
+        """
+
     def bytewax(self) -> BytewaxWindow:
         from benchmarks.compare.engines.bytewax import start_of, tumbling
 
@@ -72,8 +81,24 @@ class Quantiles(Job):
 
         return BytewaxWindow(lambda: tumbling(SECONDS), fold, line)
 
+    def pathway(self, table: Any) -> Any:
+        import pathway as pw
 
-def quantile(ordered: list[float], q: float) -> float:
+        window = pw.temporal.tumbling(timedelta(seconds=SECONDS))
+        prices = table.windowby(table.ts, window=window, instance=table.symbol).reduce(
+            symbol=pw.this._pw_instance,
+            window_start=pw.this._pw_window_start,
+            ordered=pw.reducers.sorted_tuple(pw.this.price),
+        )
+        return prices.select(
+            prices.symbol,
+            prices.window_start,
+            p50=pw.apply_with_type(quantile, float, prices.ordered, 0.5),
+            p90=pw.apply_with_type(quantile, float, prices.ordered, 0.9),
+        )
+
+
+def quantile(ordered: Sequence[float], q: float) -> float:
     """Interpolated between the two values beside it, as engines do by default or when asked.
 
     >>> quantile([1.0, 2.0, 3.0, 4.0], 0.5)

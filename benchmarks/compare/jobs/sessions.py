@@ -22,8 +22,9 @@ GAP = timedelta(milliseconds=500)
 
 
 class Sessions(Job):
+    """Trades, volume and high of sessions by symbol with a gap of 500 ms."""
+
     name = "sessions"
-    title = "trades, volume and high of sessions by symbol with a gap of 500 ms"
     answer = Shape(
         {
             "symbol": "string",

@@ -19,8 +19,9 @@ SECONDS = 10
 
 
 class TumblingBars(Job):
+    """Ten-second bars by symbol: open, high, low, close, volume, vwap."""
+
     name = "tumbling_bars"
-    title = "ten-second bars by symbol: open, high, low, close, volume, vwap"
     answer = BARS
     workers = (1, 2)
     targets = {"polars": 2.0, "duckdb": 4.0, "flink": 20.0, "bytewax": 100.0, "pathway": 100.0}
