@@ -30,11 +30,14 @@ if TYPE_CHECKING:
     )
     from streamlib.expr import (
         Expr,
+        agg,
         call,
         coalesce,
         col,
         concat_str,
+        corr,
         count,
+        cov,
         from_epoch,
         lit,
         struct,
@@ -42,6 +45,11 @@ if TYPE_CHECKING:
     )
     from streamlib.job import Job, explain, run, start
     from streamlib.observe.report import Report
+    from streamlib.operators.windows.calendar import calendar
+    from streamlib.operators.windows.cumulative import cumulative
+    from streamlib.operators.windows.hopping import hopping
+    from streamlib.operators.windows.same_window import same_window
+    from streamlib.operators.windows.session import session
     from streamlib.operators.windows.tumbling import tumbling
     from streamlib.streams import (
         FOREVER,
@@ -72,11 +80,14 @@ _HOME = {
     ),
     "streamlib.expr": (
         "Expr",
+        "agg",
         "call",
         "coalesce",
         "col",
         "concat_str",
+        "corr",
         "count",
+        "cov",
         "from_epoch",
         "lit",
         "struct",
@@ -84,6 +95,11 @@ _HOME = {
     ),
     "streamlib.job": ("Job", "explain", "run", "start"),
     "streamlib.observe.report": ("Report",),
+    "streamlib.operators.windows.calendar": ("calendar",),
+    "streamlib.operators.windows.cumulative": ("cumulative",),
+    "streamlib.operators.windows.hopping": ("hopping",),
+    "streamlib.operators.windows.same_window": ("same_window",),
+    "streamlib.operators.windows.session": ("session",),
     "streamlib.operators.windows.tumbling": ("tumbling",),
     "streamlib.streams": (
         "FOREVER",
@@ -120,15 +136,21 @@ __all__ = [
     "UserFunctionError",
     "WindowedStream",
     "__version__",
+    "agg",
     "arrow",
+    "calendar",
     "call",
     "coalesce",
     "col",
     "concat_str",
+    "corr",
     "count",
+    "cov",
     "csv",
+    "cumulative",
     "explain",
     "from_epoch",
+    "hopping",
     "jsonl",
     "lines",
     "lit",
@@ -140,6 +162,8 @@ __all__ = [
     "read_socket",
     "regex",
     "run",
+    "same_window",
+    "session",
     "start",
     "struct",
     "tumbling",

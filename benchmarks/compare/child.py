@@ -95,7 +95,7 @@ def serve(engine: Engine, job: Job, task: Task, words: Iterator[str], say: Calla
         timing = in_turns({plan: case}, 1)[plan]
         answer = timing.returned
         timing.returned = None
-        say({"seconds": timing.seconds, "cpu_seconds": timing.cpu_seconds})
+        say({"seconds": timing.seconds})
 
 
 def write(answer: Any, target: str) -> None:

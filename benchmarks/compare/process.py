@@ -52,6 +52,8 @@ class EngineProcess:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: object, where: TracebackType | None) -> None:
+        if kind is not None:
+            self._kill()
         self.close()
 
     def ask(self, word: str) -> dict[str, Any]:

@@ -155,6 +155,7 @@ class ParquetReader(FormatReader):
             handle = _open(self._file, self._name, self._metadata)
         names = list(self._schema.names)
         where = f"{self._name}, row group {group}"
+        read = 0
         try:
             with reading(where):
                 batches = handle.iter_batches(
@@ -164,7 +165,9 @@ class ParquetReader(FormatReader):
                 with reading(where):
                     rows = next(batches, None)
                     if rows is None:
+                        _all_read(self._metadata.row_group(group).num_rows, read)
                         return
+                    read += rows.num_rows
                     rows.validate(full=True)  # a damaged page may hold text that is not UTF-8
                 yield shaped(rows, self._schema)
         finally:
@@ -172,6 +175,12 @@ class ParquetReader(FormatReader):
                 handle.close(force=True)
             else:
                 self._idle.append(handle)
+
+
+def _all_read(announced: int, read: int) -> None:
+    """Refuses a row group that gives more or fewer rows than its file's footer says."""
+    if read != announced:
+        raise pa.ArrowInvalid(f"{announced:,} rows are announced, {read:,} were read")
 
 
 class ParquetWriter(FormatWriter):

@@ -32,27 +32,34 @@ class CumulativeWindow(OverlappingWindow):
 
     def first(self, times: Int64s) -> Int64s:
         """The first window that ends after each time: they end every `every`."""
-        past = self.offset % self.every
-        return times // self.every - self.offset // self.every - (times % self.every < past)
+        return times // self.every - (times % self.every < self.offset % self.every)
 
     def last(self, times: Int64s) -> Int64s:
         """The last window of the period of each time."""
-        steps = self.size // self.every
-        return self.first(times) // steps * steps + steps - 1
+        first = self.first(times)
+        return first - self._step(first) + self._steps - 1
 
     def starts(self, numbers: Int64s) -> Int64s:
         """The start of the period of each window, held at the earliest and the latest time."""
-        return self._bounds(numbers // (self.size // self.every), self.size)
+        return self._bounds(numbers - self._step(numbers))
 
     def ends(self, numbers: Int64s) -> Int64s:
         """Window ends, held at the earliest and the latest time."""
-        return self._bounds(numbers + 1, self.every)
+        return self._bounds(numbers + 1)
 
-    def _bounds(self, numbers: Int64s, step: int) -> Int64s:
-        """`offset` + number * `step`, in exact arithmetic."""
-        first, last = -((self.offset - MIN_TIME) // step), (MAX_TIME - self.offset) // step
-        whole, rest = divmod(self.offset, step)
-        bounds = (np.clip(numbers, first, last) + whole) * step + rest
+    @property
+    def _steps(self) -> int:
+        return self.size // self.every
+
+    def _step(self, numbers: Int64s) -> Int64s:
+        """Which step of its period each window is, from 0."""
+        return (numbers % self._steps - self.offset // self.every) % self._steps
+
+    def _bounds(self, numbers: Int64s) -> Int64s:
+        """Number * `every`, moved by the offset."""
+        past = self.offset % self.every
+        first, last = -((past - MIN_TIME) // self.every), (MAX_TIME - past) // self.every
+        bounds = np.clip(numbers, first, last) * self.every + past
         return np.where(numbers < first, MIN_TIME, np.where(numbers > last, MAX_TIME, bounds))
 
     def granularity(self) -> int:

@@ -9,18 +9,19 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from streamlib.contracts import Window
+from streamlib.contracts import OverlappingWindow, Window
 from streamlib.elements import Batch
 from streamlib.expr import Program
-from streamlib.state import Closed
+from streamlib.operators.windows.panes import Ripe
 
 if TYPE_CHECKING:
-    from streamlib.operators.windows.aggregate import WindowAggregateNode
+    from streamlib.operators.windows.node import WindowAggregateNode
 
+BOUNDS = ("window_start", "window_end")
 _UNIT_NS = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
 
 
-def bounds_type(time: pa.DataType | None, window: Window) -> pa.DataType:
+def bounds_type(time: pa.DataType | None, window: Window | OverlappingWindow) -> pa.DataType:
     """The type of window bounds: the time column's, unless the windows are finer than its unit."""
     if time is None or not (pa.types.is_timestamp(time) or pa.types.is_date(time)):
         return pa.timestamp("ns")
@@ -44,35 +45,34 @@ class ResultBuilder:
         self.intermediate = node.aggregation.intermediate
         self.finals = Program(node.aggregation.finals, self.intermediate)
 
-    def batches(self, closed: Iterable[Closed]) -> Iterator[Batch]:
+    def batches(self, windows: Iterable[Ripe]) -> Iterator[Batch]:
         """Result rows of the windows, in their order."""
-        gathered: list[Closed] = []
+        gathered: list[Ripe] = []
         rows = 0
-        for window in closed:
+        for window in windows:
             gathered.append(window)
-            rows += len(window.state)
+            rows += len(window.closed.state)
             if rows >= self.batch_rows:
                 yield from self._build(gathered)
                 gathered, rows = [], 0
         if gathered:
             yield from self._build(gathered)
 
-    def _build(self, windows: list[Closed]) -> Iterator[Batch]:
-        counts = [len(w.state) for w in windows]
-        starts = np.repeat(np.array([w.start for w in windows], dtype=np.int64), counts)
-        ends = self.node.window.ends(starts)
-        state = windows[0].state if len(windows) == 1 else np.concatenate([w.state for w in windows])
-        kept = [pa.concat_arrays(columns) for columns in zip(*(w.kept for w in windows), strict=True)]
-        finished = windows[0].plan.finish(state, kept)
+    def _build(self, windows: list[Ripe]) -> Iterator[Batch]:
+        parts = [w.closed for w in windows]
+        counts = [len(part.state) for part in parts]
+        ends = np.repeat(np.array([w.end for w in windows], dtype=np.int64), counts)
+        state = parts[0].state if len(parts) == 1 else np.concatenate([part.state for part in parts])
+        kept = [pa.concat_arrays(columns) for columns in zip(*(part.kept for part in parts), strict=True)]
+        finished = parts[0].plan.finish(state, kept)
         values = pa.RecordBatch.from_arrays(finished, schema=self.intermediate)
-        keys = windows[0].keys if len(windows) == 1 else pa.concat_batches([w.keys for w in windows])
-        kind = self.node.bounds_type
-        columns = [
-            *keys.columns,
-            self.bounds(starts, kind),
-            self.bounds(ends, kind),
-            *self.finals.evaluate(values),
-        ]
+        keys = parts[0].keys if len(parts) == 1 else pa.concat_batches([part.keys for part in parts])
+        columns = [*keys.columns]
+        if len(self.node.pane_keys) == len(self.node.keys):  # else the bounds are among them
+            starts = np.repeat(np.array([w.start for w in windows], dtype=np.int64), counts)
+            kind = self.node.bounds_type
+            columns += [self.bounds(starts, kind), self.bounds(ends, kind)]
+        columns += self.finals.evaluate(values)
         result = Batch(pa.RecordBatch.from_arrays(columns, schema=self.schema), ends - 1)
         for offset in range(0, len(result), self.batch_rows):
             yield result if len(result) <= self.batch_rows else result.slice(offset, self.batch_rows)

@@ -29,8 +29,6 @@ class Aggregate(ABC):
 
     name: str
     """As it is spelt in an expression: ``sum`` for ``col("x").sum()``."""
-    reads_order: ClassVar[bool] = False
-    """Whether the order of rows in event time decides the result."""
     passes_nulls: ClassVar[bool] = True
     """Whether a null input is as good as no row. If not, `among` makes an aggregate that knows a filter."""
 

@@ -30,7 +30,6 @@ class _By(Aggregate):
     them, else to the one that came first. Null where there is no row, or its value is null.
     """
 
-    reads_order: ClassVar[bool] = True
     falling: ClassVar[bool]
 
     def result_type(self, input_type: pa.DataType | None) -> pa.DataType:

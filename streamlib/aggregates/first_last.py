@@ -27,7 +27,6 @@ class _Edge(Aggregate):
         filtered: the input is a struct, null in the rows that a filter leaves out.
     """
 
-    reads_order: ClassVar[bool] = True
     passes_nulls: ClassVar[bool] = False
     rule: ClassVar[str]
     filtered: bool = False

@@ -56,7 +56,6 @@ class List(_Listed):
     """
 
     name = "list"
-    reads_order: ClassVar[bool] = True
 
     def result_type(self, input_type: pa.DataType | None) -> pa.DataType:
         from streamlib.aggregates.accumulators import kept_type
@@ -130,7 +129,6 @@ class TopKBy(Aggregate):
     """
 
     name = "top_k"
-    reads_order: ClassVar[bool] = True
     k: int = 1
 
     def __post_init__(self) -> None:
@@ -207,11 +205,11 @@ def ranks(values: pa.Array) -> Int64s:
         values = pc.add(values.cast(pa.float64()), pa.scalar(0.0))  # -0.0 is 0.0
     if pa.types.is_null(values.type):
         return np.zeros(len(values), dtype=np.int64)
-    found: Any = pc.rank(values, "ascending", null_placement="at_start", tiebreaker="dense")
-    numbers: Int64s = np.asarray(found).astype(np.int64) - (1 if values.null_count else 0)
+    found: Any = pc.rank(values, "ascending", tiebreaker="dense")
+    numbers: Int64s = np.asarray(found).astype(np.int64)
     if pa.types.is_floating(values.type):
-        nan = np.asarray(pc.fill_null(pc.is_nan(values), False))
-        numbers[nan] = len(values) + 1
+        numbers[np.asarray(pc.fill_null(pc.is_nan(values), False))] = len(values) + 1
+    if values.null_count:
         numbers[np.asarray(values.is_null())] = 0
     return numbers
 

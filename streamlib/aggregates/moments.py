@@ -154,8 +154,10 @@ class Corr(_OfPairs):
     def finish(self, state: Finished, input_type: pa.DataType | None) -> pa.Array:
         values, counts = _products(state)
         x, y = (_squares(state.of(_paired(side)), counts)[0] for side in (0, 1))
-        with np.errstate(invalid="ignore", divide="ignore"):
-            found = values / (np.sqrt(np.maximum(x, 0.0)) * np.sqrt(np.maximum(y, 0.0)))
+        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+            x, y = np.maximum(x, 0.0), np.maximum(y, 0.0)
+            plain = (x * y > 1e-290) & (x * y < 1e290)
+            found = values / np.where(plain, np.sqrt(x * y), np.sqrt(x) * np.sqrt(y))
         return pa.array(np.clip(found, -1.0, 1.0), mask=counts == 0, from_pandas=False)
 
 

@@ -1,5 +1,6 @@
 """All that an outsider implements: source, sink, format, window, operator. No implementation here."""
 
+from streamlib.contracts.aggregate import Aggregate
 from streamlib.contracts.format import Format, FormatReader, FormatWriter
 from streamlib.contracts.operators import Operator, Output, Refusal, State, Tagged, Wait
 from streamlib.contracts.sink import Sink, SinkWriter
@@ -8,6 +9,7 @@ from streamlib.contracts.window import OverlappingWindow, Window
 
 __all__ = [
     "PENDING",
+    "Aggregate",
     "Block",
     "Format",
     "FormatReader",

@@ -70,11 +70,17 @@ class Operator:
         return (end,)
 
     def on_watermark(self, time: int) -> Iterable[Output]:
-        """The merged watermark of all inputs rose to `time`, ns. Yields what it closes."""
+        """The merged watermark of all inputs rose to `time`, ns. Yields what it closes.
+
+        Where `on_side_watermark` is written it is called after that as well, though only one side rose.
+        """
         return ()
 
     def on_side_watermark(self, time: int, side: int) -> None:
-        """The watermark of one input rose: for steps that keep one side's state by the other's."""
+        """The watermark of one input rose: for steps that keep one side's state by the other's.
+
+        `time` is MAX_TIME when that input has ended. An idle one rises with the others.
+        """
 
     def on_end(self) -> Iterable[Output]:
         """All inputs have ended: yields everything that is left."""

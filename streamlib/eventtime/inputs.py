@@ -66,9 +66,17 @@ class InputProgress:
         return all(i or e for i, e in zip(self._idle, self._ended, strict=True)) and not self.all_ended
 
     def of_inputs(self, indices: Iterable[int]) -> int:
-        """The merged watermark of some inputs, such as the channels of one side; MAX_TIME when none counts."""
+        """The watermark of some inputs, such as the channels of one side; MAX_TIME when all have ended.
+
+        An idle one is where it would be counted again from: what it sends then is not before that.
+        """
         return min(
-            (self._marks[i] for i in indices if not (self._idle[i] or self._ended[i])), default=MAX_TIME
+            (
+                max(self._marks[i], self.watermark) if self._idle[i] else self._marks[i]
+                for i in indices
+                if not self._ended[i]
+            ),
+            default=MAX_TIME,
         )
 
     def _merge(self) -> bool:

@@ -36,7 +36,7 @@ class Accessors:
 
     @property
     def list(self) -> Lists:
-        """Methods of lists, such as `col("prices").list.max()`."""
+        """Methods of lists, such as `col("prices").list.max()`; called, `col("price").list()`, an aggregate."""
         from streamlib.expr.lists import Lists
 
         return Lists(cast("Expr", self))

@@ -17,7 +17,8 @@ from streamlib.errors import BuildError
 from streamlib.expr.accessors import Accessors
 from streamlib.expr.aggregating import Aggregating
 from streamlib.expr.calls import check_call
-from streamlib.expr.conditions import IsIn, constants
+from streamlib.expr.conditions import IsIn, MakeStruct, constants
+from streamlib.expr.keyed import RowFunctions
 from streamlib.expr.nodes import (
     Aggregated,
     Alias,
@@ -26,6 +27,7 @@ from streamlib.expr.nodes import (
     Literal,
     Masked,
     Node,
+    Operands,
     as_scalar,
     post_order,
     replace_nodes,
@@ -39,7 +41,7 @@ from streamlib.expr.type_names import parse_type
 _CLOSED = ("both", "left", "right", "none")
 
 
-class Expr(Accessors, Aggregating, Operators):
+class Expr(Accessors, Aggregating, RowFunctions, Operators):
     """A column expression, made by `col`, `lit` and the like, and by operators on expressions.
 
     Operators build expressions and compute nothing; so `==` has no truth value, and `&`, `|`, `~`
@@ -352,34 +354,55 @@ class AggExpr(Expr):
 
     @property
     def aggregate(self) -> Aggregate:
-        """What is computed."""
+        """What is computed of `input`."""
         assert isinstance(self._node, Aggregated)
-        return self._node.aggregate
+        known = self._node.aggregate
+        return known.among() if self._is_among else known
 
     @property
     def input(self) -> Expr | None:
-        """Over which values; None for rows."""
+        """Over which values; None for rows.
+
+        Rows that a filter leaves out are null; where a null is a value too, values are in a struct.
+        """
         assert isinstance(self._node, Aggregated)
         node = self._node.input
         if isinstance(node, Filtered):
-            node = Masked(node.input, node.predicate)
+            value = MakeStruct((node.input,), ("value",), 1) if self._is_among else node.input
+            node = Masked(value, node.predicate)
         return None if node is None else Expr(node)
 
+    @property
+    def _is_among(self) -> bool:
+        """Whether rows that are left out must be told from nulls."""
+        node = self._node
+        return (
+            isinstance(node, Aggregated)
+            and isinstance(node.input, Filtered)
+            and not node.aggregate.passes_nulls
+        )
+
     def filter(self, predicate: object) -> AggExpr:
-        """Only of `count()`: how many rows `predicate` is true for. Filter other aggregates' input.
+        """Over the rows that `predicate` is true for: of `count()`, and of aggregates over several columns.
+
+        Of others their input is filtered.
 
         >>> from streamlib import col, count
         >>> count().filter(col("price") > 0)
         count().filter(col("price") > 0)
+        >>> col("price").weighted_mean("volume").filter(col("side") == "buy")
+        col("price").weighted_mean(col("volume")).filter(col("side") == "buy")
         """
         node = self._node
         assert isinstance(node, Aggregated)
+        if isinstance(node.input, Operands):
+            return AggExpr(node.aggregate, Expr(node.input).filter(predicate))
         if node.input is not None:
             raise BuildError(
                 f"{self} is one value already and cannot be filtered",
                 expected="filter(...) before the aggregate",
                 got=f"{self}.filter({predicate})",
-                hint=f"such as {Expr(node.input)}.filter({predicate}).{node.aggregate.name}()",
+                hint=f"such as {Expr(node.input)}.filter({predicate}).{node.aggregate.name}({node.aggregate.arguments()})",
             )
         return AggExpr(node.aggregate, to_expr(True).filter(predicate))
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal as OneOf
 
-from streamlib.aggregates import Count
+from streamlib.aggregates import Corr, Count, Cov, Custom
+from streamlib.aggregates.custom import Foldable
 from streamlib.errors import BuildError
+from streamlib.expr.aggregating import over_columns
 from streamlib.expr.branching import WhenThen
 from streamlib.expr.conditions import ConcatText, MakeStruct
 from streamlib.expr.expression import AggExpr, Expr, call_node, column_or_value, to_expr
@@ -50,6 +52,69 @@ def count() -> AggExpr:
     count()
     """
     return AggExpr(Count(), None)
+
+
+def cov(a: Expr | str, b: Expr | str, ddof: int = 1) -> AggExpr:
+    """The covariance of two columns over a window or key, of rows where neither is null; for use in `.agg(...)`.
+
+    Args:
+        a, b: columns of numbers; a text names one.
+        ddof: the divisor is the number of such rows less this.
+
+    >>> from streamlib import cov
+    >>> cov("price", "volume")
+    cov(col("price"), col("volume"))
+    """
+    aggregate = Cov(ddof)
+    more = f", {aggregate.arguments()}" if aggregate.arguments() else ""
+    return over_columns(aggregate, (a, b), f"cov({{}}, {{}}{more})")
+
+
+def corr(a: Expr | str, b: Expr | str) -> AggExpr:
+    """Pearson's correlation of two columns over a window or key; for use in `.agg(...)`.
+
+    Over rows where neither is null. NaN where a column does not vary.
+
+    >>> from streamlib import corr
+    >>> corr("price", "volume")
+    corr(col("price"), col("volume"))
+    """
+    return over_columns(Corr(), (a, b), "corr({}, {})")
+
+
+def agg(aggregate: Foldable, *columns: Expr | str) -> AggExpr:
+    """An aggregate of your own over columns of a window or key; for use in `.agg(...)`.
+
+    Args:
+        aggregate: implements `streamlib.contracts.Aggregate`.
+        columns: what its `add` is given; a text names a column.
+
+    Raises:
+        BuildError: it is no aggregate, or there is no column.
+
+    >>> from streamlib import agg, col
+    >>> from streamlib.contracts import Aggregate
+    >>> class Range(Aggregate):
+    ...     def result_type(self, values):
+    ...         return pa.float64()
+    ...     def init(self):
+    ...         return {"low": np.inf, "high": -np.inf}
+    ...     def add(self, state, slots, values):
+    ...         np.minimum.at(state["low"], slots, values)
+    ...         np.maximum.at(state["high"], slots, values)
+    ...     def merge(self, state, slots, other):
+    ...         state["low"][slots] = np.minimum(state["low"][slots], other["low"])
+    ...         state["high"][slots] = np.maximum(state["high"][slots], other["high"])
+    ...     def finish(self, state):
+    ...         return pa.array(state["high"] - state["low"])
+    >>> agg(Range(), col("price"))
+    agg(Range(), col("price"))
+    """
+    if not columns:
+        raise BuildError("agg() needs a column", expected='such as agg(MyAggregate(), col("price"))')
+    own = Custom(aggregate)
+    places = ", ".join(["{}"] * len(columns))
+    return over_columns(own, columns, f"agg({own.arguments()}, {places})")
 
 
 def coalesce(*exprs: Expr | object) -> Expr:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from streamlib.aggregates import List
 from streamlib.expr import list_kernels as kernels
 from streamlib.expr.list_kernels import list_vector, reduced
 from streamlib.expr.named import Namespace, changed, check_int, check_text
 
 if TYPE_CHECKING:
-    from streamlib.expr.expression import Expr
+    from streamlib.expr.expression import AggExpr, Expr
 
 
 class Lists(Namespace):
@@ -19,6 +20,17 @@ class Lists(Namespace):
     __slots__ = ()
 
     space = "list"
+
+    def __call__(self) -> AggExpr:
+        """All values of a window or key, in the order of event time, as a list; for use in `.agg(...)`.
+
+        Nulls are values; ties in time go by the order of the input.
+
+        >>> from streamlib import col
+        >>> col("price").list()
+        col("price").list()
+        """
+        return self._expr._aggregate(List())
 
     def len(self) -> Expr:
         """How many values the list has, nulls among them.

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from streamlib.errors import BuildError
 
@@ -196,8 +197,39 @@ class Masked(Filtered):
     """What an aggregate reads of `Filtered`: a column as long as its rows, null where the predicate is not true."""
 
 
-PASS_OVER_NULLS = frozenset({"sum", "mean", "min", "max", "count"})
-"""Aggregates for which a row that is filtered out is the same as a null."""
+@dataclass(frozen=True, eq=False)
+class Operands(Node):
+    """The columns of an aggregate over several: a struct of them.
+
+    Attributes:
+        call: how the aggregate is written: "{0}.min_by({1})", with the texts of the columns.
+    """
+
+    inputs: tuple[Node, ...]
+    call: str
+
+    @property
+    def children(self) -> tuple[Node, ...]:
+        return self.inputs
+
+    @property
+    def takes_names(self) -> bool:
+        return True
+
+    def shape(self) -> Hashable:
+        return self.call
+
+    def with_children(self, children: Sequence[Node]) -> Node:
+        return replace(self, inputs=tuple(children))
+
+    def write(self, texts: Sequence[str]) -> str:
+        is_method = self.call.startswith("{0}.")
+        first = [receiver(self.inputs[0], texts[0])] if is_method else []
+        return self.call.format(*first, *texts[len(first) :])
+
+    def plan(self, builder: Builder, inputs: Sequence[Operand]) -> Operand:
+        names = [str(number) for number in range(len(inputs))]
+        return builder.kernel("make_struct", *inputs, options=pc.MakeStructOptions(names))
 
 
 @dataclass(frozen=True, eq=False)
@@ -211,14 +243,6 @@ class Aggregated(Node):
         super().__post_init__()
         if self.input is None:
             return
-        filtered = isinstance(self.input, Filtered)
-        if filtered and self.aggregate.name not in PASS_OVER_NULLS:
-            raise BuildError(
-                f"{self.aggregate.name}() does not take a filter yet: it would count rows that are filtered out",
-                expected=f"one of {', '.join(sorted(PASS_OVER_NULLS))} after filter(...)",
-                got=text_of(self),
-                hint="filter the stream before the window, or part it with .split(...)",
-            )
         for node in post_order(self.input):
             if isinstance(node, Aggregated):
                 raise BuildError(
@@ -245,6 +269,12 @@ class Aggregated(Node):
             isinstance(self.input, Filtered) and self.input.of_rows and self.aggregate.name == "count"
         )
 
+    @property
+    def is_of_operands(self) -> bool:
+        """Whether it is over several columns, perhaps with a filter."""
+        inside = self.input.input if isinstance(self.input, Filtered) else self.input
+        return isinstance(inside, Operands)
+
     def shape(self) -> Hashable:
         return self.aggregate
 
@@ -256,7 +286,9 @@ class Aggregated(Node):
             return f"{self.aggregate.name}()"
         if self.counts_rows:
             return texts[0].replace("lit(True)", "count()", 1)
-        return f"{receiver(self.input, texts[0])}.{self.aggregate.name}()"
+        if self.is_of_operands:
+            return texts[0]
+        return f"{receiver(self.input, texts[0])}.{self.aggregate.name}({self.aggregate.arguments()})"
 
     def plan(self, builder: Builder, inputs: Sequence[Operand]) -> Operand:
         input_type = inputs[0].type if inputs else None

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
-
 import pyarrow as pa
 
+from streamlib.elements.type_names import type_named
 from streamlib.errors import BuildError, nearest_names
 
 _UNITS = ("s", "ms", "us", "ns")
@@ -27,8 +26,6 @@ _NAMES = [
     *("time32[s]", "time32[ms]", "time64[us]", "time64[ns]"),
 ]
 _PYTHON = {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), str: pa.string(), bytes: pa.binary()}
-_ZONED = re.compile(r"timestamp\[(s|ms|us|ns), ?(?:tz=)?([^\]]+)\]")
-_DECIMAL = re.compile(r"decimal(128|256)?\((\d+)(?:, ?(-?\d+))?\)")
 
 
 def parse_type(of: pa.DataType | str | type) -> pa.DataType:
@@ -45,7 +42,7 @@ def parse_type(of: pa.DataType | str | type) -> pa.DataType:
     if isinstance(of, type) and of in _PYTHON:
         return _PYTHON[of]
     if isinstance(of, str):
-        found = _named(of.strip())
+        found = type_named(of)
         if found is not None:
             return found
     near = nearest_names(of, _NAMES) if isinstance(of, str) else []
@@ -56,15 +53,3 @@ def parse_type(of: pa.DataType | str | type) -> pa.DataType:
         hint=f"did you mean {' or '.join(repr(n) for n in near)}?" if near else None,
     )
 
-
-def _named(name: str) -> pa.DataType | None:
-    zoned, decimal = _ZONED.fullmatch(name), _DECIMAL.fullmatch(name)
-    try:
-        if zoned:
-            return pa.timestamp(zoned[1], zoned[2])
-        if decimal:
-            make = pa.decimal256 if decimal[1] == "256" else pa.decimal128
-            return make(int(decimal[2]), int(decimal[3] or 0))
-        return pa.type_for_alias(name)
-    except ValueError:
-        return None

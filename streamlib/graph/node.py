@@ -36,6 +36,7 @@ class BuildContext:
         workers: how many there are.
         batch_rows: the largest batch it may yield.
         needs_order: whether ties in event time can come from several splits or workers.
+        wanted: the columns of its result that are read; None for all.
         late_read: whether somebody reads the step's `late` output.
         clock: what the step's `make_clock` made, shared by all workers.
         refuse: whether rows that the step cannot work on leave it as a `Refusal` instead of an error.
@@ -45,6 +46,7 @@ class BuildContext:
     workers: int = 1
     batch_rows: int = 65_536
     needs_order: bool = False
+    wanted: frozenset[str] | None = None
     late_read: bool = False
     clock: EventClock | None = None
     refuse: bool = False
@@ -148,6 +150,14 @@ class Node(ABC):
 
     exchange_by: ClassVar[bool] = False
     """Whether rows of one key must meet on one worker before it (by `keys`; none: all on worker 0)."""
+
+    def exchange_keys(self, side: int) -> tuple[str, ...]:
+        """The columns of input `side` that choose the worker, where `exchange_by`."""
+        return self.keys
+
+    def state_keys(self, table: str) -> tuple[str, ...]:
+        """The columns of its state table `table` that choose the worker, where `exchange_by`."""
+        return self.keys
 
     combines: ClassVar[bool] = False
     """Whether `build_combiner` and `build_merger` exist: rows are made fewer before the exchange."""

@@ -45,6 +45,7 @@ class Step:
         sides: for each input side, the steps that feed it.
         stage: the stage it belongs to; larger is nearer to the sinks.
         needs_order: whether it reads the hidden order of rows.
+        wanted: the columns of its result that are read; None for all.
         late_read: whether its late rows are read.
         dead_letters_read: whether its dead letters are read.
         on_error: what becomes of rows that it cannot work on.
@@ -58,6 +59,7 @@ class Step:
     sides: list[int] = field(default_factory=list)
     stage: int = 0
     needs_order: bool = False
+    wanted: frozenset[str] | None = None
     late_read: bool = False
     dead_letters_read: bool = False
     on_error: OnError = FAIL
@@ -140,7 +142,7 @@ def plan_graph(
             hint="end a stream with .write_files(...)",
         )
     nodes = topological(sinks)
-    narrowed = _narrow_sources(nodes)
+    narrowed, wanted = _narrow_sources(nodes)
     names = step_names(nodes)
     steps: list[Step] = []
     made: dict[int, int] = {}  # id(node) -> step with its main output
@@ -179,13 +181,14 @@ def plan_graph(
         else:
             first = last = add(node, node.build, name)
             for side, source in enumerate(node.inputs):
-                connect(source, first, side, node.keys if exchange else None, exchange)
+                connect(source, first, side, node.exchange_keys(side) if exchange else None, exchange)
+        first.wanted = last.wanted = wanted.get(id(original))
         made[id(original)] = last.index
         if node.refuses != "never":
             first.on_error = node.on_error or on_error
         for tag in _tags(nodes, original):
             sided[id(original), tag] = first.index
-            first.late_read = first.late_read or tag == "late"
+            first.late_read = first.late_read or tag in ("late", "late_left", "late_right")
             if tag == DEAD_LETTERS:
                 first.dead_letters_read = True
                 _check_dead_letters(first)
@@ -236,8 +239,14 @@ def step_names(nodes: Sequence[Node]) -> dict[int, str]:
     return names
 
 
-def _narrow_sources(nodes: Sequence[Node]) -> dict[int, Node]:
-    """Pushes the columns that are read into the sources. Predicates are never pushed."""
+def _narrow_sources(
+    nodes: Sequence[Node],
+) -> tuple[dict[int, Node], dict[int, frozenset[str] | None]]:
+    """Pushes the columns that are read into the sources. Predicates are never pushed.
+
+    Returns:
+        What takes the place of nodes, and the columns that are read of each, both by the node's id.
+    """
     wanted: dict[int, frozenset[str] | None] = {}
 
     def want(node: Node, columns: frozenset[str] | None) -> None:
@@ -265,7 +274,7 @@ def _narrow_sources(nodes: Sequence[Node]) -> dict[int, Node]:
             continue
         for feeder, needed in zip(node.inputs, node.needs(columns), strict=True):
             want(feeder, needed)
-    return narrowed
+    return narrowed, wanted
 
 
 def _set_stages(plan: Plan) -> None:

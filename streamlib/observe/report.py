@@ -10,7 +10,8 @@ from streamlib.elements import format_duration
 from streamlib.graph import Node, SinkNode, SourceNode
 from streamlib.graph.plan import Step, topological
 from streamlib.operators.event_time import EventTimeNode
-from streamlib.operators.windows.aggregate import PaneOperator, WindowAggregateNode
+from streamlib.operators.windows.aggregate import PaneOperator, count_numbers
+from streamlib.operators.windows.node import WindowAggregateNode
 from streamlib.runtime.execute import Execution, Totals
 
 T = TypeVar("T")
@@ -189,7 +190,7 @@ def open_windows(execution: Execution, node: NodeSteps) -> tuple[int, int | None
 
     A window is counted once, however many keys it has and workers hold them.
     """
-    starts: set[int] = set()
+    ranges: list[tuple[int, int]] = []
     others, ends = 0, []
     for worker in list(execution.workers):
         for step in node.steps:
@@ -197,16 +198,16 @@ def open_windows(execution: Execution, node: NodeSteps) -> tuple[int, int | None
                 continue
             operator = worker.operators[step.index]
             if isinstance(operator, PaneOperator):
-                starts.update(steady(lambda o=operator: list(o.store.starts())))  # type: ignore[misc]
+                mine = steady(operator.open_ranges)
+                ranges += mine
+                if mine:
+                    ends.append(operator.panes.end_of(min(mine)[0]))
             else:
                 count, end = steady(operator.open_windows)
                 others += count
                 if end is not None:
                     ends.append(end)
-    if starts:
-        assert isinstance(node.node, WindowAggregateNode)
-        ends.append(node.node.window.end(min(starts)))
-    return len(starts) + others, min(ends, default=None)
+    return count_numbers(ranges) + others, min(ends, default=None)
 
 
 def report_of(

@@ -109,10 +109,10 @@ class Execution:
             if not state:
                 continue
             step = by_name[resume.steps[old]]
-            keys = {i.edge.keys for i in self.shared.incoming[step.index] if i.edge.keys is not None}
-            assert len(keys) <= 1, "all inputs of a step are exchanged by its keys"
-            partitioner = Partitioner(keys.pop() if keys else (), self.plan.workers)
+            exchanged = any(i.edge.keys is not None for i in self.shared.incoming[step.index])
             for name, table in state.items():
+                keys = step.node.state_keys(name) if exchanged else ()
+                partitioner = Partitioner(keys, self.plan.workers)
                 for rows in table.to_batches():
                     for worker, part in partitioner.parts(Batch(rows)):
                         own = pa.Table.from_batches([part.rows], table.schema)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from streamlib.contracts import Output
+from streamlib.contracts import Operator, Output
 from streamlib.elements import (
     MIN_TIME,
     Active,
@@ -39,6 +39,7 @@ class Receiver:
         "_active_mark",
         "_barrier",
         "_met",
+        "_reached",
         "_step",
         "_worker",
         "ended",
@@ -57,6 +58,7 @@ class Receiver:
         self.ended = False
         self._barrier = 0
         self._met: set[int] = set()
+        self._reached: dict[int, int] = {}  # by side, for an operator that goes by the sides
         self._active: set[int] = set()
         self._active_mark = MIN_TIME
 
@@ -87,17 +89,21 @@ class Receiver:
         return self._end(number)
 
     def _watermark(self, number: int, time: int) -> Iterator[Outgoing]:
-        rose = self.progress.advance(number, time)
-        self._side_rose(number)
-        if rose:
+        if self._sides_rose(self.progress.advance(number, time)):
             yield from self._rose()
 
-    def _side_rose(self, number: int) -> None:
-        """Tells an operator with several sides how far one of them has come."""
-        if self.sides[0] != self.sides[-1]:
-            side = self.sides[number]
-            mine = [n for n, other in enumerate(self.sides) if other == side]
-            self._worker.operators[self._step].on_side_watermark(self.progress.of_inputs(mine), side)
+    def _sides_rose(self, rose: bool) -> bool:
+        """Tells an operator that goes by its sides how far they have come; whether one of them rose, or all."""
+        operator = self._worker.operators[self._step]
+        if type(operator).on_side_watermark is Operator.on_side_watermark:
+            return rose
+        for side in set(self.sides):
+            reached = self.progress.of_inputs(n for n, other in enumerate(self.sides) if other == side)
+            if reached > self._reached.get(side, MIN_TIME):
+                self._reached[side] = reached
+                operator.on_side_watermark(reached, side)
+                rose = True
+        return rose
 
     def _rose(self) -> Iterator[Outgoing]:
         operator = self._worker.operators[self._step]
@@ -123,9 +129,7 @@ class Receiver:
         return BlockEnd(split, block, rows)
 
     def _idle(self, number: int) -> Iterator[Outgoing]:
-        rose = self.progress.idle(number)
-        self._side_rose(number)
-        if rose:
+        if self._sides_rose(self.progress.idle(number)):
             yield from self._rose()
         if self.progress.all_idle:
             yield from self._gone_idle()
@@ -179,8 +183,7 @@ class Receiver:
             yield Barrier(number)
 
     def _end(self, number: int) -> Iterator[Outgoing]:
-        rose = self.progress.end(number)
-        self._side_rose(number)
+        rose = self._sides_rose(self.progress.end(number))
         if self.progress.all_ended:
             self.ended = True
             yield from self._worker.operators[self._step].on_end()

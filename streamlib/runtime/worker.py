@@ -98,6 +98,7 @@ class Worker:
                 workers=self.run.plan.workers,
                 batch_rows=self.run.options.batch_rows,
                 needs_order=step.needs_order,
+                wanted=step.wanted,
                 late_read=step.late_read,
                 clock=self.run.clocks.get(step.index),
                 refuse=step.on_error.policy != "fail",

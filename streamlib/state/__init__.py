@@ -12,8 +12,10 @@ whole when the window closes. Panes are identified by the window's start::
 
 * `PaneStore`: add rows, merge partial results, pop panes, snapshot and restore.
 * `Tumbling`: windows whose starts the kernel computes itself.
+* `TwoStacks`: panes of slices of time, and the sum over the latest of them, for windows that overlap.
 * `SlotTable`: aggregates per key, without windows; a slot per key, and keys that are freed one by one.
 * `Expiry`: which slots have had no row for long.
+* `AsOfStore`: the rows of each key through time, and which of them held when.
 * `OrderedBuffer`: rows that wait until the watermark has passed them, and come out in order.
 
 Modules: `panes` (the store), `pane` (one pane's memory and growth), `directory` (window start to
@@ -23,14 +25,18 @@ that never closes), `expiry`, `ordered`, `layout` (what lies where in the blocks
 kernels share).
 """
 
+from streamlib.state.asof import AsOfStore
 from streamlib.state.expiry import Expiry
-from streamlib.state.ordered import Order, OrderedBuffer
+from streamlib.state.ordered import Order, OrderedBuffer, joined
 from streamlib.state.panes import Closed, PaneStore, Tumbling, with_fields
 from streamlib.state.slots import SlotColumn, SlotTable, Touched
+from streamlib.state.two_stacks import MergingStore, TwoStacks
 
 __all__ = [
+    "AsOfStore",
     "Closed",
     "Expiry",
+    "MergingStore",
     "Order",
     "OrderedBuffer",
     "PaneStore",
@@ -38,5 +44,7 @@ __all__ = [
     "SlotTable",
     "Touched",
     "Tumbling",
+    "TwoStacks",
+    "joined",
     "with_fields",
 ]

@@ -60,6 +60,50 @@ def find_kernel(plan: AccumulatorPlan, kind: KeyKind, key_nulls: bool) -> Kernel
     return _frame("find_rows", plan, Variant(kind, key_nulls, ()), _Body({}, [], [], False))
 
 
+def add_at_kernel(plan: AccumulatorPlan, nullable: tuple[bool, ...]) -> Kernel[..., int]:
+    """The kernel ``add_at(first_row, rows, call) -> row`` that adds rows to records whose numbers are known."""
+    return _frame_at("add_at", plan, _add_body(plan, Variant(KeyKind.NONE, False, nullable)))
+
+
+def merge_at_kernel(plan: AccumulatorPlan) -> Kernel[..., int]:
+    """The kernel ``merge_at(first_row, rows, call) -> row`` that merges states into such records."""
+    return _frame_at("merge_at", plan, _merge_body(plan, Variant(KeyKind.NONE, False, ())))
+
+
+def _frame_at(name: str, plan: AccumulatorPlan, body: _Body) -> Kernel[..., int]:
+    """A kernel that finds the record of a row by its number at CALL_FOUND; record 0 is at CALL_DIRECTORY."""
+    record_bytes = 8 * (key_words(KeyKind.NONE) + len(plan.words))
+    text = _Text()
+    text.imports.update(body.imports)
+    text.use("streamlib.kernels.memory", "load_f64", "load_i64", "load_u64", "prefetch", "store_i64")
+    if body.reads_validity:
+        text.use("streamlib.kernels.columns", "is_valid")
+    text.add(
+        f"def {name}(first_row, rows, call):",
+        f"    records = call[{layout.CALL_DIRECTORY}]",
+        f"    numbers = call[{layout.CALL_FOUND}]",
+        f"    starts = call[{layout.CALL_KEY_VALUES}]",
+        f"    times = call[{layout.CALL_TIME}]",
+        *("    " + line for line in body.before),
+        "    row = first_row",
+        "    while row < rows:",
+        f"        count = min(rows - row, {layout.CHUNK})",
+        f"        if call[{layout.CALL_PREFETCH}] != 0:",
+        "            for i in range(count):",
+        f"                record = records + {record_bytes} * load_i64(numbers, row + i)",
+        "                prefetch(record)",
+        f"                prefetch(record + {record_bytes - 8})",
+        "        for i in range(count):",
+        "            at = row + i",
+        f"            record = records + {record_bytes} * load_i64(numbers, at)",
+        *("            " + line for line in body.each),
+        "        row += count",
+        *("    " + line for line in body.after),
+        "    return row",
+    )
+    return generated(name, text.source(), SIGNATURE, "streamlib.state.fused")
+
+
 def _frame(name: str, plan: AccumulatorPlan, variant: Variant, body: _Body) -> Kernel[..., int]:
     """A kernel that serves rows [first_row, rows) and returns the row it stopped at.
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from streamlib.aggregates.accumulators import StateColumns, arrow_type
+from streamlib.aggregates.accumulators import StateColumns, arrow_type, columns_of
 
 Int64s = npt.NDArray[np.int64]
 Columns = dict[str, npt.NDArray[Any]]
@@ -70,18 +70,6 @@ class KeptColumns:
                 grown[: len(column)] = column
                 self._state[name] = grown
         return self._state
-
-
-def columns_of(state: pa.StructArray) -> Columns:
-    """The state columns that `partial` gave, as NumPy arrays of their own."""
-    found: Columns = {}
-    for field, column in zip(state.type, state.flatten(), strict=True):
-        if pa.types.is_fixed_size_list(field.type):
-            flat = column.flatten().to_numpy(zero_copy_only=False)
-            found[field.name] = np.array(flat).reshape(len(column), field.type.list_size)
-        else:
-            found[field.name] = np.array(column.to_numpy(zero_copy_only=False))
-    return found
 
 
 def _rows(initial: npt.NDArray[Any], count: int) -> npt.NDArray[Any]:

@@ -189,14 +189,19 @@ class PaneStore:
         variant = (self._key_nulls, *self._nullable)
         kernel = self._kernels.get(variant)
         if kernel is None:
-            kernel = add_kernel(self.plan, Variant(self._kind, self._key_nulls, tuple(self._nullable)))
+            kernel = self._adding(Variant(self._kind, self._key_nulls, tuple(self._nullable)))
             self._kernels[variant] = kernel
         if self._winners is not None:
             self._winners.begin(inputs, rows)
         self._run(kernel, keys, rows)
         if self._collecting is not None and rows:
-            self._collecting.add(self._by_number, self._located(rows), inputs, time, order, sub)
+            known = None if sub is self._zeros else sub
+            self._collecting.add(self._by_number, self._located(rows), inputs, time, order, known)
         del kept, encoded
+
+    def _adding(self, variant: Variant) -> Kernel[..., int]:
+        """The kernel that adds rows."""
+        return add_kernel(self.plan, variant)
 
     def merge(self, partial: pa.RecordBatch) -> None:
         """Adds the states of `partials` of another store with the same keys and plan."""

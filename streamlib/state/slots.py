@@ -106,7 +106,7 @@ class SlotColumn:
 
     def keep(self, slots: Int64s) -> None:
         """Keeps the values of `slots`, which are slots 0, 1, 2 and so on from now."""
-        kept = self._values[slots]
+        kept = self.upto(int(slots.max(initial=-1)) + 1)[slots]
         self._values = np.full(max(64, len(kept)), self._initial, dtype=self._values.dtype)
         self._values[: len(kept)] = kept
 

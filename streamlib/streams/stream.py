@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 import pyarrow as pa
 
-from streamlib.contracts import Format, Sink, Window
+from streamlib.contracts import Format, OverlappingWindow, Sink, Window
 from streamlib.elements import duration_ns
 from streamlib.errors import BuildError, user_location
 from streamlib.eventtime import IdlePolicy
@@ -21,11 +21,14 @@ from streamlib.expr import Expr, named_exprs, to_expr
 from streamlib.graph import SideNode, SinkNode
 from streamlib.streams.errors import ErrorVerbs
 from streamlib.streams.functions import FunctionVerbs
+from streamlib.streams.joins import JoinVerbs
 from streamlib.streams.looking import LookingVerbs
+from streamlib.streams.ordered import OrderedVerbs
 from streamlib.streams.rows import RowVerbs
 from streamlib.streams.sockets import SocketVerbs
 
 if TYPE_CHECKING:
+    from streamlib.operators.windows.session import SessionWindow
     from streamlib.streams.table import Forever, Table
     from streamlib.streams.windowed import WindowedStream
 
@@ -43,7 +46,7 @@ UNTIL_END = UntilEnd()
 """A `max_delay` for batch work: the watermark waits for the end of the input, and no row is late."""
 
 
-class Stream(LookingVerbs, RowVerbs, FunctionVerbs, ErrorVerbs, SocketVerbs):
+class Stream(LookingVerbs, RowVerbs, FunctionVerbs, JoinVerbs, ErrorVerbs, SocketVerbs):
     """Rows that never change, on their way."""
 
     # Time.
@@ -175,7 +178,11 @@ class Stream(LookingVerbs, RowVerbs, FunctionVerbs, ErrorVerbs, SocketVerbs):
         stream = self.with_columns(**named) if named else self
         return KeyedStream(KeyByNode(inputs=(stream._node,), at=user_location(), columns=(*columns, *named)))
 
-    def window(self, window: Window, allowed_lateness: str | dt.timedelta = "0s") -> WindowedStream:
+    def window(
+        self,
+        window: Window | OverlappingWindow | SessionWindow,
+        allowed_lateness: str | dt.timedelta = "0s",
+    ) -> WindowedStream:
         """Groups rows by event time, to be aggregated by `.agg(...)`.
 
         Args:
@@ -266,7 +273,7 @@ class Stream(LookingVerbs, RowVerbs, FunctionVerbs, ErrorVerbs, SocketVerbs):
         return collect(self._node, workers=workers, batch_rows=batch_rows)
 
 
-class KeyedStream(Stream):
+class KeyedStream(OrderedVerbs, Stream):
     """A stream whose rows belong to keys."""
 
     def agg(

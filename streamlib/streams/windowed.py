@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from streamlib.contracts import Window
+from streamlib.contracts import OverlappingWindow, Window
 from streamlib.errors import BuildError, user_location
 from streamlib.expr import Expr, named_exprs
 from streamlib.graph import Node
 from streamlib.streams.stream import KeyedStream, Stream
 
+if TYPE_CHECKING:
+    from streamlib.operators.windows.session import SessionWindow
+
 
 class WindowedStream:
     """What `.window(...)` returns. It becomes a stream again by `.agg(...)`."""
 
-    def __init__(self, node: Node, window: Window, allowed_lateness: int) -> None:
-        if not isinstance(window, Window):
+    def __init__(
+        self, node: Node, window: Window | OverlappingWindow | SessionWindow, allowed_lateness: int
+    ) -> None:
+        from streamlib.operators.windows.session import SessionWindow
+
+        if not isinstance(window, Window | OverlappingWindow | SessionWindow):
             raise BuildError(
                 "window() needs a window",
                 at=user_location(),
@@ -54,13 +61,16 @@ class WindowedStream:
         >>> bars.collect().select(["k", "total"]).to_pydict()
         {'k': ['a', 'a'], 'total': [1, 5]}
         """
-        from streamlib.operators.windows.aggregate import WindowAggregateNode
+        from streamlib.operators.windows.node import WindowAggregateNode
+        from streamlib.operators.windows.session import SessionAggregateNode, SessionWindow
 
-        node = WindowAggregateNode(
-            inputs=(self._node,),
-            at=user_location(),
-            window=self._window,
-            allowed_lateness=self._allowed_lateness,
-            aggregates=named_exprs(exprs, named),
-        )
+        given: dict[str, Any] = {
+            "inputs": (self._node,),
+            "at": user_location(),
+            "window": self._window,
+            "allowed_lateness": self._allowed_lateness,
+            "aggregates": named_exprs(exprs, named),
+        }
+        is_session = isinstance(self._window, SessionWindow)
+        node = SessionAggregateNode(**given) if is_session else WindowAggregateNode(**given)
         return KeyedStream(node) if node.keys else Stream(node)

@@ -14,6 +14,9 @@ from streamlib.expr import Expr, col, count
 from streamlib.graph import SourceNode
 from streamlib.operators.event_time import EventTimeNode
 from streamlib.operators.union import UnionNode
+from streamlib.operators.windows.cumulative import CumulativeWindow
+from streamlib.operators.windows.hopping import HoppingWindow
+from streamlib.operators.windows.same_window import SameWindow
 from streamlib.operators.windows.tumbling import TumblingWindow
 from streamlib.streams import Stream
 from streamlib.testing.list_source import Item, ListSource, Pause
@@ -126,7 +129,7 @@ class Graph:
             if not spec.keys and stream._node.keys:
                 stream = Stream(UnionNode(inputs=(stream._node,)))  # the result of a keyed window stays keyed
             keyed = stream.key_by(*spec.keys) if spec.keys else stream
-            windowed = keyed.window(TumblingWindow(spec.size, spec.offset), f"{spec.lateness}ns")
+            windowed = keyed.window(_window(spec), f"{spec.lateness}ns")
             return windowed.agg(**{name: _aggregate(kind, over) for name, kind, over in PLANS[spec.plan]})
         probe = self.streams[id(spec.window)]._node
         return Stream(probe.inputs[0]).late
@@ -197,6 +200,14 @@ class Graph:
             return pa.RecordBatch.from_pylist(doubled, SCHEMA)
 
         return {"same": same, "drop_even": drop_even, "twice": twice}[name]
+
+
+def _window(spec: Windowed) -> Any:
+    if spec.kind == "hopping":
+        return HoppingWindow(spec.size, spec.every, spec.offset)
+    if spec.kind == "cumulative":
+        return CumulativeWindow(spec.size, spec.every, spec.offset)
+    return SameWindow() if spec.kind == "same" else TumblingWindow(spec.size, spec.offset)
 
 
 def _aggregate(kind: str, column: str | None) -> Expr:

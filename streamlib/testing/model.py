@@ -8,7 +8,7 @@ is to the rules, and every speed-up of the engine must agree with it.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from streamlib.testing.specs import (
@@ -51,15 +51,15 @@ class ModelRow:
 def run_model(
     sources: Sequence[Sequence[Sequence[RowData]]],
     sinks: tuple[Spec, ...],
-    refused: Mapping[int, Collection[object]] | None = None,
+    refused: Mapping[int, Mapping[object, int]] | None = None,
 ) -> list[list[RowData]]:
     """The rows of each sink, in no particular order.
 
     Args:
         sources: by number: splits, and their rows in order.
         sinks: what to compute.
-        refused: ids of the rows that window steps refused, by `id(spec)`, instead of the rule: for
-            runs in which entry marks depend on timing.
+        refused: of how many windows the rows with these ids were late, by `id(spec)`, instead of the
+            rule: for runs in which entry marks depend on timing.
     """
     made: dict[int, list[ModelRow]] = {}
     ranks: dict[int, int] = {}
@@ -167,34 +167,57 @@ def _order(row: ModelRow) -> tuple[object, ...]:
     return row.time, row.split, row.position, row.path
 
 
+def windows_of(time: int, spec: Windowed, values: RowData) -> list[tuple[int, int]]:
+    """The bounds of the windows that a row is in, the one that ends first before the others.
+
+    >>> windows_of(7, Windowed(Read(0), (), 10, 0, 0, "sums", "hopping", 4), {})
+    [(0, 10), (4, 14)]
+    """
+    if spec.kind == "same":
+        return [(int(str(values["window_start"])), int(str(values["window_end"])))]
+    if spec.kind == "hopping":
+        found = []
+        start = (time - spec.offset) // spec.every * spec.every + spec.offset
+        while start + spec.size > time:
+            found.append((start, start + spec.size))
+            start -= spec.every
+        return found[::-1]
+    start = (time - spec.offset) // spec.size * spec.size + spec.offset
+    if spec.kind == "tumbling":
+        return [(start, start + spec.size)]
+    ends = range(start + spec.every, start + spec.size + 1, spec.every)
+    return [(start, end) for end in ends if end > time]
+
+
 def _aggregate(
-    rows: list[ModelRow], spec: Windowed, refused: Collection[object] | None
+    rows: list[ModelRow], spec: Windowed, refused: Mapping[object, int] | None
 ) -> tuple[list[ModelRow], list[ModelRow]]:
     groups: dict[tuple[object, ...], list[ModelRow]] = {}
     late = []
     for row in sorted(rows, key=_order):
-        start = (row.time - spec.offset) // spec.size * spec.size + spec.offset
-        end = start + spec.size
-        closes = end + spec.lateness
-        is_late = row.mark >= closes if refused is None else row.values.get("id") in refused
-        if is_late:
+        windows = windows_of(row.time, spec, row.values)
+        if refused is None:
+            missed = sum(row.mark >= end + spec.lateness for _, end in windows)
+        else:
+            missed = refused.get(row.values.get("id"), 0)
+        if missed:
+            start, end = windows[0]
             bounds: RowData = {
-                "late_by": row.mark - closes,
-                "windows_late": 1,
+                "late_by": row.mark - (end + spec.lateness),
+                "windows_late": missed,
                 "window_start": start,
                 "window_end": end,
             }
             late.append(replace(row, values={**row.values, **bounds}))
-        else:
-            groups.setdefault((*(row.values[k] for k in spec.keys), start), []).append(row)
+        for bounds_of_one in windows[missed:]:
+            groups.setdefault((*(row.values[k] for k in spec.keys), *bounds_of_one), []).append(row)
     results = []
-    for (*key, begin), members in groups.items():
-        start = int(str(begin))
+    for (*key, begin, finish), members in groups.items():
         values: RowData = dict(zip(spec.keys, key, strict=True))
-        values["window_start"], values["window_end"] = start, start + spec.size
+        values["window_start"], values["window_end"] = begin, finish
         for name, aggregate, column in PLANS[spec.plan]:
             values[name] = _value(aggregate, [m.values[column] if column else 0 for m in members])
-        results.append(ModelRow(values, None, time=start + spec.size - 1))
+        results.append(ModelRow(values, None, time=int(str(finish)) - 1))
     return results, late
 
 

@@ -7,7 +7,7 @@ times, ties, gaps, and splits that stand further apart than `MAX_DRIFT_NS`.
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from streamlib.testing.specs import (
     PLANS,
@@ -127,9 +127,10 @@ def draw(seed: int) -> Scenario:
     ]
     idles = dice.random() < 0.2
     stream, parts = _timed(dice, [Read(number) for number in range(count)], delay * unit, idles)
-    sinks = _sinks(dice, stream, unit, idles)
+    shapes = random.Random(f"shapes of windows {seed}")
+    sinks = _sinks(dice, shapes, stream, unit, idles)
     if len(parts) > 1 and dice.random() < 0.2:
-        sinks = (*sinks, *_joined(dice, parts, unit))
+        sinks = (*sinks, *_joined(dice, shapes, parts, unit))
     kills = dice.choice((0, 0, 0, 1, 1, 2))
     stops = dice.choice(("end", "end", "end", "end", "stop", "flush"))
     attempts = [_settings(dice, number < kills, idles) for number in range(kills + 1)]
@@ -195,7 +196,9 @@ def _applied(dice: random.Random, spec: Spec, chance: float, steps: tuple[str, .
     return spec
 
 
-def _sinks(dice: random.Random, stream: Spec, unit: int, idles: bool) -> tuple[Spec, ...]:
+def _sinks(
+    dice: random.Random, shapes: random.Random, stream: Spec, unit: int, idles: bool
+) -> tuple[Spec, ...]:
     sinks: list[Spec] = []
     for _ in range(dice.choice((1, 1, 2))):
         size = dice.choice((1, 2, 5, 7, 10, 30)) * unit
@@ -207,11 +210,12 @@ def _sinks(dice: random.Random, stream: Spec, unit: int, idles: bool) -> tuple[S
             dice.choice((0, 0, 0, 1, 4, 15)) * unit,
             dice.choice(UNORDERED if idles else tuple(PLANS)),
         )
+        window = _shaped(shapes, window, unit)
         sinks.append(window)
         if idles or dice.random() < 0.6:
             sinks.append(Late(window))
         if dice.random() < 0.2:
-            sinks.append(_second(dice, window, window.keys, size, unit))
+            sinks.append(_second(dice, shapes, window, window.keys, size, unit))
         if not idles and dice.random() < 0.1:
             more = dice.choice((0, 5, 20)) * unit
             sinks.append(Windowed(Late(window), dice.choice(KEYS), size, 0, window.lateness + more, "sums"))
@@ -220,16 +224,20 @@ def _sinks(dice: random.Random, stream: Spec, unit: int, idles: bool) -> tuple[S
     return tuple(sinks)
 
 
-def _joined(dice: random.Random, parts: list[Spec], unit: int) -> list[Spec]:
+def _joined(dice: random.Random, shapes: random.Random, parts: list[Spec], unit: int) -> list[Spec]:
     """A window over the results of windows over several streams, and what was late for these."""
     keys, size = dice.choice(KEYS), dice.choice((2, 5, 10)) * unit
     windows = [Windowed(part, keys, size, 0, dice.choice((0, 0, 4)) * unit, "sums") for part in parts]
-    return [*(Late(window) for window in windows), _second(dice, Union(tuple(windows)), keys, size, unit)]
+    windows = [_shaped(shapes, window, unit) for window in windows]
+    second = _second(dice, shapes, Union(tuple(windows)), keys, size, unit)
+    return [*(Late(window) for window in windows), second]
 
 
-def _second(dice: random.Random, results: Spec, keys: tuple[str, ...], size: int, unit: int) -> Windowed:
+def _second(
+    dice: random.Random, shapes: random.Random, results: Spec, keys: tuple[str, ...], size: int, unit: int
+) -> Windowed:
     """A window over the results of windows keyed by `keys`."""
-    return Windowed(
+    window = Windowed(
         results,
         dice.choice([some for some in KEYS if set(some) <= set(keys)]),
         size * dice.choice((1, 2, 3)),
@@ -237,6 +245,21 @@ def _second(dice: random.Random, results: Spec, keys: tuple[str, ...], size: int
         dice.choice((0, 0, 3)) * unit,
         dice.choice(tuple(PLANS)),
     )
+    if shapes.random() < 0.3:
+        return replace(window, kind="same", size=0, lateness=0)
+    return _shaped(shapes, window, unit)
+
+
+def _shaped(shapes: random.Random, window: Windowed, unit: int) -> Windowed:
+    """The window, or one that overlaps in its place."""
+    units = window.size // unit
+    if shapes.random() < 0.5:
+        return window
+    if shapes.random() < 0.7:
+        every = shapes.choice([n for n in (1, 2, 3, 5, 7, units) if n <= units]) * unit
+        return replace(window, kind="hopping", every=every, offset=window.offset % every)
+    every = shapes.choice([n for n in range(1, units + 1) if units % n == 0]) * unit
+    return replace(window, kind="cumulative", every=every)
 
 
 def _settings(dice: random.Random, dies: bool, idles: bool) -> Settings:

@@ -207,12 +207,12 @@ def _compare(scenario: Scenario, got: list[list[RowData]]) -> None:
         difference(f"sink {number}", wanted[number], got[number])
 
 
-def _refused(scenario: Scenario, got: list[list[RowData]]) -> dict[int, list[object]]:
-    """The ids of the rows that each window step refused, as its late sink shows them."""
-    found: dict[int, list[object]] = {}
+def _refused(scenario: Scenario, got: list[list[RowData]]) -> dict[int, dict[object, int]]:
+    """Of how many windows of each step the rows with these ids were late, as its late sink shows them."""
+    found: dict[int, dict[object, int]] = {}
     for spec, rows in zip(scenario.sinks, got, strict=True):
         if isinstance(spec, Late):
-            found[id(spec.window)] = [row["id"] for row in rows]
+            found[id(spec.window)] = {row["id"]: int(str(row["windows_late"])) for row in rows}
     return found
 
 

@@ -51,7 +51,12 @@ class Union:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Windowed:
-    """Tumbling windows, keyed by `keys`, aggregated by the plan of that name in `PLANS`; times in ns."""
+    """Windows, keyed by `keys`, aggregated by the plan of that name in `PLANS`; times in ns.
+
+    Attributes:
+        kind: ``tumbling``, ``hopping``, ``cumulative``, or ``same``: the window that a result is of.
+        every: from one hop or step to the next.
+    """
 
     input: Spec
     keys: tuple[str, ...]
@@ -59,6 +64,8 @@ class Windowed:
     offset: int
     lateness: int
     plan: str
+    kind: str = "tumbling"
+    every: int = 0
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -117,7 +124,7 @@ def describe(spec: Spec) -> str:
         return f"event_time max_delay={spec.max_delay} per={','.join(spec.per) or '-'}{leaves}"
     if isinstance(spec, Windowed):
         return (
-            f"window size={spec.size} offset={spec.offset} lateness={spec.lateness} "
+            f"{spec.kind} size={spec.size} every={spec.every} offset={spec.offset} lateness={spec.lateness} "
             f"keys={','.join(spec.keys) or '-'} plan={spec.plan}"
         )
     return "late" if isinstance(spec, Late) else "union"

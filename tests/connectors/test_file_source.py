@@ -14,6 +14,7 @@ import pyarrow as pa
 import pytest
 
 from streamlib.connectors import FileSource, format_of, jsonl
+from streamlib.connectors.formats import raw_bytes
 from streamlib.connectors.schemas import schema_of
 from streamlib.errors import BuildError, ColumnNotFoundError, DataError, SourceError
 from tests.connectors.reading import blocks_of, rows_of
@@ -90,6 +91,26 @@ def test_metadata_columns(tmp_path: Path) -> None:
     put(tmp_path / "a.jsonl", '{"file_row":1}\n')
     with pytest.raises(BuildError, match="file_row"):
         FileSource(path, metadata=True).schema()
+
+
+@pytest.mark.parametrize("name", ["csv", "jsonl", "parquet", "arrow", "lines", "bytes"])
+@pytest.mark.parametrize("order", [None, "name"])
+def test_metadata_of_every_format(tmp_path: Path, name: str, order: str | None) -> None:
+    fmt: Any = raw_bytes(delimiter=b"\n") if name == "bytes" else format_of(name)
+    kind = {"lines": pa.string(), "bytes": pa.binary()}.get(name, pa.int64())
+    values = [b"a", b"b", b"c"] if name == "bytes" else ["a", "b", "c"] if name == "lines" else [1, 2, 3]
+    for file in ("1", "2"):
+        with open(tmp_path / f"{file}.x", "wb") as out:
+            writer = fmt.open_writer(out, pa.schema({"v": kind}))
+            writer.write(pa.record_batch({"v": pa.array(values, kind)}))
+            writer.close()
+    column = {"lines": "line", "bytes": "data"}.get(name, "v")
+    source = FileSource(tmp_path / "*.x", fmt, metadata=True, order=order)
+    expected = [(v, str(tmp_path / f"{file}.x"), i) for file in ("1", "2") for i, v in enumerate(values)]
+    rows = rows_of(source)
+    assert [(row[column], row["file_path"], row["file_row"]) for row in rows] == expected
+    narrow = rows_of(source.with_columns(["file_row", "file_path"]))
+    assert [(row["file_path"], row["file_row"]) for row in narrow] == [row[1:] for row in expected]
 
 
 def test_columns(tmp_path: Path) -> None:

@@ -103,3 +103,15 @@ def test_an_unknown_type_is_refused(name: str) -> None:
 def test_an_unknown_type_gives_the_nearest() -> None:
     with pytest.raises(BuildError, match="did you mean 'float64'"):
         col("a").cast("floot64")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("dictionary<values=string, indices=int32, ordered=0>", pa.dictionary(pa.int32(), pa.string())),
+        ("list<int64>", pa.list_(pa.int64())),
+        ("datetime", pa.timestamp("us")),
+    ],
+)
+def test_cast_knows_the_names_that_schemas_know(name: str, kind: pa.DataType) -> None:
+    assert lit(None).cast(name).type_in(pa.schema([])) == kind

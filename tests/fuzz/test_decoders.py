@@ -51,3 +51,18 @@ def test_the_fuzzer_sees_a_record_that_should_not_be_refused(monkeypatch: pytest
 def test_the_command(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["--format", "lines", "--inputs", "5"]) == 0
     assert "lines: 5 inputs from 0" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [
+        ("parquet", 650),  # text that is not UTF-8
+        ("parquet", 3_001_038),  # a row group with fewer rows than announced
+        ("arrow", 39),  # a count of nulls that is wrong
+        ("arrow", 5_948),  # a name that is not UTF-8
+        ("arrow_stream", 140),  # offsets that point outside
+        ("jsonl", 1_053_471),  # a number too large for a double: infinity to one parser, an error to another
+    ],
+)
+def test_what_the_fuzzer_has_found(name: str, number: int) -> None:
+    run(name, number, 1)

@@ -14,10 +14,12 @@ from streamlib.eventtime.splits import SplitTime
 from streamlib.exchange import Channel
 from streamlib.operators.event_time import EventTimeOperator
 from streamlib.operators.windows.aggregate import PaneOperator, WindowOperator
+from streamlib.operators.windows.slices import SlicedPanes
 from streamlib.runtime.execute import Execution
 from streamlib.runtime.receive import Receiver
 from streamlib.runtime.run import Checkpoint
 from streamlib.runtime.splits import SplitPool
+from streamlib.state import TwoStacks
 from streamlib.testing.simulate import simulate
 
 SEEDS = 300
@@ -134,7 +136,44 @@ def full_channels_lose_a_batch(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Channel, "offer", lambda self, batch: old(self, batch) or True)
 
 
+def rows_late_for_some_windows_enter_all(patch: pytest.MonkeyPatch) -> None:
+    def add_late(self: SlicedPanes, keys: Any, inputs: Any, batch: Any, begins: Any) -> None:
+        self.store.add(keys, self.window.slices(batch.time), inputs, batch.time, batch.order)
+
+    patch.setattr(SlicedPanes, "_add_late", add_late)
+
+
+def amendments_enter_too_early(patch: pytest.MonkeyPatch) -> None:
+    old = SlicedPanes._places_of
+    patch.setattr(SlicedPanes, "_places_of", lambda self, begins, slices: old(self, begins - 1, slices))
+
+
+def amendments_miss_the_front(patch: pytest.MonkeyPatch) -> None:
+    def amend(self: TwoStacks, start: int, part: Any) -> None:
+        self.slices.absorb(start, part)
+        if self.pushed is not None and start < self.pushed and start >= (self._front_ends or 0):
+            self._sums.absorb(0, part)
+
+    patch.setattr(TwoStacks, "amend", amend)
+
+
+def windows_come_out_again_after_a_restore(patch: pytest.MonkeyPatch) -> None:
+    old = SlicedPanes.snapshot
+
+    def snapshot(self: SlicedPanes) -> State:
+        kept, self._next = self._next, None
+        state = old(self)
+        self._next = kept
+        return state
+
+    patch.setattr(SlicedPanes, "snapshot", snapshot)
+
+
 FAULTS: list[Plant] = [
+    rows_late_for_some_windows_enter_all,
+    amendments_enter_too_early,
+    amendments_miss_the_front,
+    windows_come_out_again_after_a_restore,
     watermark_ahead_of_the_delay,
     window_forwards_without_its_lateness,
     batches_lose_their_marks,

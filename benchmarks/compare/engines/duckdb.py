@@ -33,7 +33,7 @@ class DuckDB(Engine):
     def cases(self, job: Job, task: Task, only: str | None = None) -> dict[str, Case]:
         import duckdb
 
-        config = {"threads": task.workers, "preserve_insertion_order": False}
+        config: dict[str, Any] = {"threads": task.workers, "preserve_insertion_order": False}
         connection = duckdb.connect(config=config)
         if job.read == "csv":
             sources = {"": read_csv(task.source, job.columns)}

@@ -33,7 +33,7 @@ class Quantiles(Job):
 
         keyed = rows.event_time("ts", max_delay=MAX_DELAY).key_by("symbol")
         return keyed.window(sl.tumbling(f"{SECONDS}s")).agg(
-            p50=col("price").median(), p90=col("price").quantile(0.9)
+            p50=col("price").median(), p90=col("price").quantile(0.9, interpolation="linear")
         )
 
     def duckdb(self) -> dict[str, str]:

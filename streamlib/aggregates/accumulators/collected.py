@@ -174,14 +174,14 @@ class StateColumns(Collected):
     """The state columns of an aggregate of the user's own; the input is a struct of its columns.
 
     Attributes:
-        aggregate: has `init`, `add` and `merge`.
+        aggregate: a `streamlib.aggregates.Custom`.
     """
 
     aggregate: Any = None
 
     @property
     def name(self) -> str:
-        return type(self.aggregate).__name__
+        return f"state_{type(self.aggregate.own).__name__}"
 
     def initial(self) -> Mapping[str, npt.NDArray[Any]]:
         """The state of a key without rows, by name."""
@@ -208,6 +208,18 @@ def arrow_type(initial: npt.NDArray[Any]) -> pa.DataType:
     """The type of a state column whose rows are such as `initial`: a number, or a vector of numbers."""
     kind = pa.from_numpy_dtype(initial.dtype)
     return kind if initial.ndim == 0 else pa.list_(pa.field("item", kind), initial.shape[0])
+
+
+def columns_of(state: pa.StructArray) -> dict[str, npt.NDArray[Any]]:
+    """The state columns of a user's aggregate, as NumPy arrays of their own."""
+    found: dict[str, npt.NDArray[Any]] = {}
+    for field, column in zip(state.type, state.flatten(), strict=True):
+        if pa.types.is_fixed_size_list(field.type):
+            flat = column.flatten().to_numpy(zero_copy_only=False)
+            found[field.name] = np.array(flat).reshape(len(column), field.type.list_size)
+        else:
+            found[field.name] = np.array(column.to_numpy(zero_copy_only=False))
+    return found
 
 
 def segments(lists: pa.LargeListArray) -> tuple[Int64s, pa.Array]:

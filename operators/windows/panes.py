@@ -1,0 +1,225 @@
+"""The open windows of a step: rows and partial results in, closed windows out. Here those that do not overlap.
+
+A row is refused by its mark alone: when the mark has reached its window's end and the allowed
+lateness. A window closes when the watermark W has (W >= end + lateness); since W is at most the mark
+of every row still to come, an accepted row always finds its window open.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from streamlib.aggregates import AccumulatorPlan
+from streamlib.contracts import State, Window
+from streamlib.elements import MAX_TIME, MIN_TIME, Batch, add_time
+from streamlib.operators.windows.tumbling import TumblingWindow
+from streamlib.state import Closed, PaneStore, Tumbling
+
+Int64s = npt.NDArray[np.int64]
+Selection = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Ripe:
+    """A window that has closed.
+
+    Attributes:
+        start, end: its bounds, ns.
+        closed: its keys and their state.
+    """
+
+    start: int
+    end: int
+    closed: Closed
+
+
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """The rows of a batch that are late for a window or more.
+
+    Attributes:
+        rows: which these are; shape (rows of the batch,). The others have an entry per such row.
+        late_by: by how much the mark has passed the closing of the first window missed, ns.
+        windows: how many windows were missed.
+        starts, ends: the bounds of the first one, ns.
+        refused: of the batch's rows, those that are late for all their windows; None when none is.
+        begins: of the batch's rows, the number of the first window that takes each; None where
+            windows do not overlap.
+    """
+
+    rows: Selection
+    late_by: Int64s
+    windows: Int64s
+    starts: Int64s
+    ends: Int64s
+    refused: Selection | None
+    begins: Int64s | None = None
+
+
+class Panes(ABC):
+    """The open windows of one worker.
+
+    Attributes:
+        store: holds what rows are added to.
+    """
+
+    store: PaneStore
+
+    @abstractmethod
+    def missed(self, batch: Batch) -> Missed | None:
+        """The rows that are late for a window, by their marks; None when none is."""
+
+    @abstractmethod
+    def add(self, keys: pa.RecordBatch, inputs: Sequence[pa.Array], batch: Batch, missed: Missed | None) -> None:
+        """Adds rows to the windows that take them.
+
+        Args:
+            keys, inputs: of the rows that are not refused.
+            batch: these rows.
+            missed: what `missed` said of the batch with the refused rows.
+        """
+
+    @abstractmethod
+    def merge(self, partial: pa.RecordBatch) -> None:
+        """Adds partial results of another worker."""
+
+    @abstractmethod
+    def check_open(self, watermark: int) -> None:
+        """Asserts that no row was added to a window that the watermark had closed."""
+
+    @abstractmethod
+    def close(self, watermark: int | None) -> Iterator[Ripe]:
+        """Takes out the windows that a watermark closes, in order; all for None."""
+
+    @abstractmethod
+    def partials(self, watermark: int | None) -> Iterator[pa.RecordBatch]:
+        """Takes out, as partial results, what windows are made of that the watermark closes; all for None."""
+
+    @abstractmethod
+    def closing_watermark(self, watermark: int) -> int:
+        """The largest watermark up to `watermark` that closes a window."""
+
+    @abstractmethod
+    def complete(self, watermark: int) -> int:
+        """The time before which no window takes rows any more, ns."""
+
+    @abstractmethod
+    def open_ranges(self, times: Int64s) -> list[tuple[int, int]]:
+        """Numbers, from and to, of the windows that hold rows or would hold rows at `times`."""
+
+    @abstractmethod
+    def end_of(self, number: int) -> int:
+        """The end of a window by such a number, ns."""
+
+    @abstractmethod
+    def rows(self) -> int:
+        """Rows in open windows, each counted once."""
+
+    @abstractmethod
+    def snapshot(self) -> State:
+        """The open windows, as rows of keys, window start and named state."""
+
+    @abstractmethod
+    def restore(self, state: State) -> None:
+        """Takes in the state of this worker's keys."""
+
+
+class FixedPanes(Panes):
+    """Windows that do not overlap: a pane each.
+
+    Args:
+        window: assigns rows to windows.
+        lateness: how long after its end a window takes rows, ns.
+        key_fields: the key columns.
+        plan: what to aggregate.
+    """
+
+    def __init__(
+        self, window: Window, lateness: int, key_fields: Sequence[pa.Field], plan: AccumulatorPlan
+    ) -> None:
+        self.window = window
+        self.lateness = lateness
+        self.store = PaneStore(key_fields, plan)
+        tumbles = isinstance(window, TumblingWindow)
+        self.rule = Tumbling(window.size, window.offset) if tumbles else None  # type: ignore[attr-defined]
+        self.checked: int | None = None
+
+    def missed(self, batch: Batch) -> Missed | None:
+        assert batch.time is not None
+        if batch.mark is None:
+            return None
+        starts = self.window.starts(batch.time)
+        ends = self.window.ends(starts)
+        closing = np.where(ends > MAX_TIME - self.lateness, MAX_TIME, ends + self.lateness)
+        rows: Selection = (batch.mark >= closing) & (closing < MAX_TIME)
+        if not rows.any():
+            return None
+        over = batch.mark[rows] - closing[rows]
+        return Missed(rows, over, np.ones(len(over), dtype=np.int64), starts[rows], ends[rows], refused=rows)
+
+    def add(self, keys: pa.RecordBatch, inputs: Sequence[pa.Array], batch: Batch, missed: Missed | None) -> None:
+        assert batch.time is not None
+        starts = self.rule if self.rule is not None else self.window.starts(batch.time)
+        self.store.add(keys, starts, inputs, batch.time, batch.order)
+
+    def merge(self, partial: pa.RecordBatch) -> None:
+        self.store.merge(partial)
+
+    def check_open(self, watermark: int) -> None:
+        if not len(self.store):
+            return
+        first = self.store.starts()[0]
+        if first != self.checked:
+            assert self._closing(first) > watermark, "a row came for a window that has closed"
+            self.checked = first
+
+    def _closing(self, start: int) -> int:
+        return add_time(self.window.end(start), self.lateness)
+
+    def _due(self, watermark: int | None) -> list[int]:
+        self.checked = None
+        starts = list(self.store.starts())
+        if watermark is None:
+            return starts
+        return list(takewhile(lambda start: self._closing(start) <= watermark, starts))
+
+    def close(self, watermark: int | None) -> Iterator[Ripe]:
+        for start in self._due(watermark):
+            yield Ripe(start, self.window.end(start), self.store.pop(start))
+
+    def partials(self, watermark: int | None) -> Iterator[pa.RecordBatch]:
+        for start in self._due(watermark):
+            yield self.store.partials(start)
+
+    def closing_watermark(self, watermark: int) -> int:
+        return add_time(self.complete(watermark), self.lateness)
+
+    def complete(self, watermark: int) -> int:
+        if not MIN_TIME < watermark < MAX_TIME:
+            return watermark
+        open_at = np.array([add_time(watermark, -self.lateness)], dtype=np.int64)
+        return int(self.window.starts(open_at)[0])
+
+    def open_ranges(self, times: Int64s) -> list[tuple[int, int]]:
+        starts = {*self.store.starts(), *np.unique(self.window.starts(times)).tolist()}
+        return [(start, start) for start in starts]
+
+    def end_of(self, number: int) -> int:
+        return self.window.end(number)
+
+    def rows(self) -> int:
+        return int(np.sum(self.store.snapshot().column(len(self.store.key_schema) + 1).to_numpy()))
+
+    def snapshot(self) -> State:
+        return {"panes": self.store.snapshot()}
+
+    def restore(self, state: State) -> None:
+        if "panes" in state:
+            self.store.restore(state["panes"])
