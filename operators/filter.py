@@ -9,13 +9,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from streamlib.contracts import Operator, Output
 from streamlib.elements import Batch
-from streamlib.errors import TypeMismatchError
+from streamlib.errors import ColumnNotFoundError, TypeMismatchError
 from streamlib.expr import Expr, refuse_aggregate
 from streamlib.graph import BuildContext, Node
 
@@ -35,12 +34,23 @@ class FilterNode(Node):
     def derive_schema(self) -> pa.Schema:
         schema = self.inputs[0].schema
         refuse_aggregate(self.predicate)
-        kind = self.predicate.type_in(schema)
+        kind = self._kind(schema)
         if not (pa.types.is_boolean(kind) or pa.types.is_null(kind)):
             raise TypeMismatchError(
-                f"filter needs a condition, and {self.predicate} is none", expected="bool", got=str(kind)
+                f"filter needs a condition: {self.predicate} is not true or false",
+                expected="bool",
+                got=str(kind),
+                hint=f"compare it with a value, or say {self.predicate}.is_not_null()",
             )
         return schema
+
+    def _kind(self, schema: pa.Schema) -> pa.DataType:
+        try:
+            return self.predicate.type_in(schema)
+        except ColumnNotFoundError as error:
+            if error.hint is None and self.predicate.is_column:
+                error.hint = 'a condition is an expression, such as col("price") > 0, or the name of a column'
+            raise
 
     def describe(self) -> str:
         return str(self.predicate)
@@ -68,7 +78,7 @@ class FilterOperator(Operator):
             yield batch
         elif kept:
             mask = pc.fill_null(keep, False) if keep.null_count else keep
-            yield batch.filter(np.asarray(mask))
+            yield batch.filter(mask)
 
     def counters(self) -> dict[str, int]:
         """Rows that were not kept."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import streamlib as sl
 from streamlib import col
+from streamlib.elements import Batch
 
 ROWS = pa.table(
     {"ts": pa.array([1, 50, 2, 51], pa.timestamp("s")), "ok": [True, False, True, None], "n": [1, 2, 3, 4]}
@@ -41,3 +45,20 @@ def test_nothing_and_everything_may_be_dropped() -> None:
     assert stream.filter(col("n") > 9).collect().num_rows == 0
     windows = stream.filter(col("n") > 9).window(sl.tumbling("10s")).agg(n=sl.count())
     assert windows.collect().num_rows == 0
+
+
+@given(keep=st.lists(st.booleans(), min_size=1, max_size=40), offset=st.integers(0, 20))
+def test_hidden_columns_follow_the_rows_wherever_a_mask_begins_in_its_bytes(
+    keep: list[bool], offset: int
+) -> None:
+    mask = pa.array([True] * offset + keep).slice(offset)
+    times = np.arange(len(keep), dtype=np.int64) * 10
+    batch = Batch(pa.record_batch({"n": list(range(len(keep)))}), times, times + 1, 7)
+    for given_mask in (mask, np.array(keep)):
+        kept = batch.filter(given_mask)
+        wanted = [n for n, k in enumerate(keep) if k]
+        assert kept.rows.column("n").to_pylist() == wanted
+        assert kept.time is not None and kept.time.tolist() == [10 * n for n in wanted]
+        assert kept.mark is not None and kept.mark.tolist() == [10 * n + 1 for n in wanted]
+        orders = kept.orders()
+        assert orders is not None and orders.tolist() == [7 + n for n in wanted]
