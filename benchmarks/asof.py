@@ -115,7 +115,9 @@ def main() -> None:
     ordered = [table.sort_by("ts") for table in (trades, quotes)]
     for name, job in jobs.items():
         seconds, found = measured(lambda job=job: job(*ordered, "5s"), options.rounds)
-        print(f"{name:12} {count / seconds / 1e6:7.2f} M rows/s   {seconds:6.3f} s   answer {found:08x}  sorted")
+        print(
+            f"{name:12} {count / seconds / 1e6:7.2f} M rows/s   {seconds:6.3f} s   answer {found:08x}  sorted"
+        )
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -71,14 +72,15 @@ def _table_of(data: Any) -> pa.Table:
     elif isinstance(data, pa.RecordBatchReader):
         table = data.read_all()
     elif hasattr(data, "__arrow_c_stream__"):
-        table = pa.RecordBatchReader.from_stream(data).read_all()
+        table = _streamed(data)
     elif hasattr(data, "__arrow_c_array__"):
         table = pa.Table.from_batches([pa.record_batch(data)])
     else:
         raise BuildError(
             "this cannot be read as Arrow data",
             expected="a pyarrow Table, a Polars or pandas frame, or another object with __arrow_c_stream__",
-            got=f"a {type(data).__module__}.{type(data).__qualname__}",
+            got=f"a {_class_name(type(data))}",
+            hint=_made_readable(data),
         )
     if not table.num_columns:
         raise BuildError("the table has no columns", got=repr(data)[:80])
@@ -87,6 +89,33 @@ def _table_of(data: Any) -> pa.Table:
     if twice:
         raise BuildError("the table has two columns of one name", got=", ".join(map(repr, twice)))
     return table.replace_schema_metadata(None)
+
+
+def _streamed(data: Any) -> pa.Table:
+    try:
+        return pa.RecordBatchReader.from_stream(data).read_all()
+    except pa.ArrowException as error:
+        raise BuildError(
+            "this cannot be read as Arrow data",
+            expected="columns whose values are all of one type",
+            got=", ".join(str(part) for part in error.args),
+            hint="convert the column before",
+        ) from None
+
+
+def _class_name(kind: type) -> str:
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _made_readable(data: Any) -> str | None:
+    """The hint for what holds rows and hands out no Arrow data."""
+    if isinstance(data, (str, os.PathLike)):
+        return "a file is read by sl.read_files(...)"
+    if isinstance(data, dict):
+        return "pa.table(...) makes a table of a dict of columns"
+    if isinstance(data, (list, tuple)):
+        return "pa.Table.from_pylist(...) makes a table of a list of dicts"
+    return "a lazy frame is collected first: .collect()" if hasattr(data, "collect") else None
 
 
 def plain_type(kind: pa.DataType) -> pa.DataType:

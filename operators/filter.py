@@ -48,7 +48,7 @@ class FilterNode(Node):
         try:
             return self.predicate.type_in(schema)
         except ColumnNotFoundError as error:
-            if error.hint is None and self.predicate.is_column:
+            if self.predicate.is_column and not self.predicate.columns()[0].isidentifier():
                 error.hint = 'a condition is an expression, such as col("price") > 0, or the name of a column'
             raise
 

@@ -35,7 +35,9 @@ class KeyByNode(Node):
                 raise BuildError(
                     "key_by needs names of columns",
                     got=f"{type(name).__name__}",
-                    hint="give an expression a name: key_by(k=...)",
+                    hint="give them one by one, or as *names"
+                    if isinstance(name, list | tuple)
+                    else "give an expression a name: key_by(k=...)",
                 )
         self.require_columns(self.columns)
         if len(set(self.columns)) < len(self.columns):

@@ -110,9 +110,8 @@ class MapBatchesOperator(Operator):
         except StreamlibError:
             raise
         except Exception as error:
-            raise UserFunctionError(
-                f"{described} raised {type(error).__name__}", got=str(error) or type(error).__name__
-            ) from error
+            problem = self.node.callee.raised(error)
+            raise UserFunctionError(problem, got=str(error) or type(error).__name__) from error
         return fitted(rows_of(result, described), self.node.schema, described)
 
     def _hidden(self, piece: Batch, rows: pa.RecordBatch) -> Batch:

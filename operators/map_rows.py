@@ -154,14 +154,16 @@ class MapRowsOperator(Operator):
     def _fail(self, batch: Batch, row: int, error: Exception) -> NoReturn:
         """Raises the error of one row of the batch."""
         arguments = self.node.arguments
-        problem, expected, got, hint = f"raised {type(error).__name__}", None, str(error), None
+        callee = self.node.callee
+        problem, expected, got, hint = callee.raised(error), None, str(error), None
         if isinstance(error, Misfit):
-            problem, expected, got, hint = error.problem or "failed", error.expected, error.got, error.hint
+            problem = f"{callee.described} {error.problem or 'failed'}"
+            expected, got, hint = error.expected, error.got, error.hint
         elif arguments.guessed is not None:
             hint = f"{arguments.guessed!r} is no column, so it is the whole row, as a dict"
         given = brief_row(arguments.row(batch.rows, row))
         found = UserFunctionError(
-            f"{self.node.callee.described} {problem}",
+            problem,
             where=f"row {row} of the batch",
             expected=expected,
             got=f"{got or type(error).__name__}, for {given}",

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from streamlib.contracts import Operator, Output
 from streamlib.elements import Batch
-from streamlib.errors import BuildError
+from streamlib.errors import BuildError, ColumnNotFoundError
 from streamlib.expr import Expr, Program, refuse_aggregate
 from streamlib.graph import BuildContext, Node
 
@@ -39,11 +39,19 @@ class SelectNode(Node):
             raise BuildError(f"{self.label} was given no column")
         for expr in self.exprs.values():
             refuse_aggregate(expr)
-        types = {name: expr.type_in(schema) for name, expr in self.exprs.items()}
+        types = {name: self._type_of(name, expr, schema) for name, expr in self.exprs.items()}
         if not self.keep:
             return pa.schema(list(types.items()))
         fields = [pa.field(f.name, types.pop(f.name)) if f.name in types else f for f in schema]
         return pa.schema([*fields, *(pa.field(name, kind) for name, kind in types.items())])
+
+    def _type_of(self, name: str, expr: Expr, schema: pa.Schema) -> pa.DataType:
+        try:
+            return expr.type_in(schema)
+        except ColumnNotFoundError as error:
+            if error.hint is None and expr.is_column and expr.columns() != [name]:
+                error.hint = f"a constant text is written {name}=sl.lit({error.got})"
+            raise
 
     def derive_time(self) -> str | None:
         time = self.inputs[0].time

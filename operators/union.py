@@ -63,7 +63,8 @@ class UnionNode(Node):
                 if seen & sources:
                     raise BuildError(
                         "union of two branches of one source before event_time",
-                        hint="put .event_time(...) before the branches part: its order is that of the source",
+                        hint="put .event_time(...) before the branches part, or into each of them: "
+                        "rows without a time are ordered by their source alone",
                     )
                 seen |= sources
 

@@ -55,6 +55,7 @@ if TYPE_CHECKING:
         FOREVER,
         UNTIL_END,
         KeyedStream,
+        RollingStream,
         Stream,
         Table,
         WindowedStream,
@@ -105,6 +106,7 @@ _HOME = {
         "FOREVER",
         "UNTIL_END",
         "KeyedStream",
+        "RollingStream",
         "Stream",
         "Table",
         "WindowedStream",
@@ -127,6 +129,7 @@ __all__ = [
     "KeyedStream",
     "Report",
     "Retry",
+    "RollingStream",
     "SinkError",
     "SourceError",
     "Stream",
@@ -179,7 +182,9 @@ def __getattr__(name: str) -> object:
             value: object = getattr(import_module(module), name)
             globals()[name] = value
             return value
-    raise AttributeError(f"module 'streamlib' has no attribute {name!r}")
+    from streamlib.errors.elsewhere import OF_MODULE, ours
+
+    raise AttributeError(f"module 'streamlib' has no attribute {name!r}{ours(name, OF_MODULE)}", name=name)
 
 
 def __dir__() -> list[str]:

@@ -51,6 +51,19 @@ class Callee:
             self.name if code is None else f"{self.name} ({Location(code.co_filename, code.co_firstlineno)})"
         )
 
+    def raised(self, error: BaseException) -> str:
+        """That it raised `error`, with the line of its own file that did, or that called what did."""
+        said = f"{self.described} raised {type(error).__name__}"
+        code, trace = getattr(self.code, "__code__", None), error.__traceback__
+        if code is None:
+            return said
+        line = code.co_firstlineno
+        while trace is not None:
+            if trace.tb_frame.f_code.co_filename == code.co_filename:
+                line = trace.tb_lineno
+            trace = trace.tb_next
+        return said if line == code.co_firstlineno else f"{said} in line {line}"
+
     def make(self) -> Callable[..., Any]:
         """What a worker calls: the function itself, or an object that is built now."""
         if not self.is_built:

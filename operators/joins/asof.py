@@ -127,12 +127,14 @@ class AsOfJoinNode(Node):
     @cached_property
     def on(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The key columns of either side."""
-        return paired_keys(*self.inputs, self.left_on, self.right_on)
+        left, right = self.inputs
+        return paired_keys(left, right, self.left_on, self.right_on)
 
     @cached_property
     def key_fields(self) -> list[pa.Field]:
         """The keys as both sides are compared by."""
-        return key_fields(*self.inputs, *self.on)
+        (left, right), (left_on, right_on) = self.inputs, self.on
+        return key_fields(left, right, left_on, right_on)
 
     @cached_property
     def right_columns(self) -> list[tuple[str, str]]:
@@ -176,7 +178,9 @@ class AsOfJoinNode(Node):
 
     def describe(self) -> str:
         left, right = self.on
-        parts = [name if name == other else f"{name}={other}" for name, other in zip(left, right, strict=True)]
+        parts = [
+            name if name == other else f"{name}={other}" for name, other in zip(left, right, strict=True)
+        ]
         if self.direction != "backward":
             parts.append(f"direction={self.direction!r}")
         if self.forever or self.tolerance is not None:

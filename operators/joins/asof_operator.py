@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from streamlib.contracts import Operator, Output, State
@@ -109,26 +110,35 @@ class AsOfJoinOperator(Operator):
             self.settled.add(keys, [batch.rows.column(name) for name in self.right_out], batch.time)
 
     def _matched(self, before: int | None) -> Iterator[Batch]:
-        """The left rows before a time, with their matches."""
+        """The left rows before a time, with their matches: all are matched at once."""
         released = self.left.release(before)
+        if not released:
+            return
         if len(released) > 1 and sum(map(len, released)) <= self.batch_rows:
             released = [joined(released)]
-        for batch in released:
-            for begin in range(0, len(batch), self.batch_rows):
-                yield self._match(batch.slice(begin, min(self.batch_rows, len(batch) - begin)))
-
-    def _match(self, batch: Batch) -> Batch:
-        node = self.node
-        assert batch.time is not None
-        keys = keys_of(batch.rows, node.on[LEFT], node.key_fields)
-        tolerance = kernels.UNLIMITED if node.tolerance is None else node.tolerance
-        found = self.settled.match(
-            keys, batch.time, DIRECTIONS.index(node.direction), node.allow_exact, tolerance
+        node, store = self.node, self.settled
+        slots = [store.slots_of(keys_of(b.rows, node.on[LEFT], node.key_fields)) for b in released]
+        found = store.match(
+            np.concatenate(slots),
+            np.concatenate([batch.time for batch in released if batch.time is not None]),
+            DIRECTIONS.index(node.direction),
+            node.allow_exact,
+            kernels.UNLIMITED if node.tolerance is None else node.tolerance,
         )
-        if node.how == "inner" and (found < 0).any():
+        begin = 0
+        for batch in released:
+            yield from self._results(batch, found[begin : begin + len(batch)])
+            begin += len(batch)
+
+    def _results(self, batch: Batch, found: npt.NDArray[np.int64]) -> Iterator[Batch]:
+        """Left rows with the right rows that were found."""
+        if self.node.how == "inner" and (found < 0).any():
             batch, found = batch.filter(found >= 0), found[found >= 0]
-        values = [batch.rows.column(name) for name in self.left_out] + self.settled.values(found)
-        return Batch(pa.RecordBatch.from_arrays(values, schema=self.schema), batch.time)
+        for begin in range(0, len(batch), self.batch_rows):
+            part = batch.slice(begin, min(self.batch_rows, len(batch) - begin))
+            values = self.settled.values(found[begin : begin + self.batch_rows])
+            columns = [part.rows.column(name) for name in self.left_out] + values
+            yield Batch(pa.RecordBatch.from_arrays(columns, schema=self.schema), part.time)
 
     # State.
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -148,9 +149,7 @@ def without_null_keys(batch: Batch, names: Sequence[str]) -> Batch:
     return batch.filter(np.logical_and.reduce([np.asarray(column.is_valid()) for column in columns]))
 
 
-def right_names(
-    left: pa.Schema, right: pa.Schema, keys: Sequence[str], suffix: str
-) -> list[tuple[str, str]]:
+def right_names(left: pa.Schema, right: pa.Schema, keys: Sequence[str], suffix: Any) -> list[tuple[str, str]]:
     """The right side's columns that come out, and their names in the result.
 
     Raises:

@@ -48,6 +48,11 @@ class HoppingWindow(OverlappingWindow):
         """Window ends, held at the earliest and the latest time."""
         return self._bounds(numbers, self.offset + self.size)
 
+    def bounds(self, number: int) -> tuple[int, int]:
+        """The start and the end of one window."""
+        start = self.offset + number * self.every
+        return max(MIN_TIME, min(MAX_TIME, start)), max(MIN_TIME, min(MAX_TIME, start + self.size))
+
     def _bounds(self, numbers: Int64s, past: int) -> Int64s:
         """`past` + number * `every`, in exact arithmetic."""
         first, last = -((past - MIN_TIME) // self.every), (MAX_TIME - past) // self.every

@@ -77,7 +77,9 @@ class Panes(ABC):
         """The rows that are late for a window, by their marks; None when none is."""
 
     @abstractmethod
-    def add(self, keys: pa.RecordBatch, inputs: Sequence[pa.Array], batch: Batch, missed: Missed | None) -> None:
+    def add(
+        self, keys: pa.RecordBatch, inputs: Sequence[pa.Array], batch: Batch, missed: Missed | None
+    ) -> None:
         """Adds rows to the windows that take them.
 
         Args:
@@ -164,7 +166,9 @@ class FixedPanes(Panes):
         over = batch.mark[rows] - closing[rows]
         return Missed(rows, over, np.ones(len(over), dtype=np.int64), starts[rows], ends[rows], refused=rows)
 
-    def add(self, keys: pa.RecordBatch, inputs: Sequence[pa.Array], batch: Batch, missed: Missed | None) -> None:
+    def add(
+        self, keys: pa.RecordBatch, inputs: Sequence[pa.Array], batch: Batch, missed: Missed | None
+    ) -> None:
         assert batch.time is not None
         starts = self.rule if self.rule is not None else self.window.starts(batch.time)
         self.store.add(keys, starts, inputs, batch.time, batch.order)

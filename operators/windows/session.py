@@ -77,10 +77,14 @@ def session(gap: str | dt.timedelta, max_length: str | dt.timedelta | None = Non
     try:
         gap_ns = duration_ns(gap, "gap")
         if gap_ns <= 0:
-            raise BuildError("the gap of a session must be longer than zero", expected='such as "30m"', got=repr(gap))
+            raise BuildError(
+                "the gap of a session must be longer than zero", expected='such as "30m"', got=repr(gap)
+            )
         length_ns = None if max_length is None else duration_ns(max_length, "max_length")
         if length_ns is not None and length_ns < 0:
-            raise BuildError("max_length must not be negative", expected='such as "12h"', got=repr(max_length))
+            raise BuildError(
+                "max_length must not be negative", expected='such as "12h"', got=repr(max_length)
+            )
     except BuildError as error:
         raise error.in_step("session", at) from None
     return SessionWindow(gap_ns, length_ns)
@@ -94,7 +98,7 @@ class SessionAggregateNode(WindowAggregateNode):
     Dictionaries among the keys come out decoded.
     """
 
-    combines: ClassVar[bool] = False  # type: ignore[assignment]
+    combines: ClassVar[bool] = False
     window: SessionWindow  # type: ignore[assignment]
 
     def derive_schema(self) -> pa.Schema:
@@ -115,7 +119,6 @@ class SessionAggregateNode(WindowAggregateNode):
 
     def state_bound(self) -> str:
         return "within x rate" if self.waits else "open windows"
-
 
     def build(self, context: BuildContext) -> Operator:
         from streamlib.operators.windows.session_operator import SessionOperator

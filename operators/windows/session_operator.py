@@ -24,8 +24,7 @@ from streamlib.expr import lit
 from streamlib.graph import BuildContext
 from streamlib.operators.aggregation import InputColumns, Late
 from streamlib.operators.windows.results import ResultBuilder
-from streamlib.state import Order, OrderedBuffer
-from streamlib.state.sessions import ClosedSessions, SessionTable
+from streamlib.state import ClosedSessions, Order, OrderedBuffer, SessionTable
 
 if TYPE_CHECKING:
     from streamlib.operators.windows.session import SessionAggregateNode

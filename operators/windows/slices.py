@@ -26,7 +26,7 @@ from streamlib.kernels.columns import values_of
 from streamlib.operators.windows.cumulative import CumulativeWindow
 from streamlib.operators.windows.hopping import HoppingWindow
 from streamlib.operators.windows.panes import Missed, Panes, Ripe
-from streamlib.state import MergingStore, Tumbling, TwoStacks, with_fields
+from streamlib.state import Tumbling, TwoStacks, with_fields
 
 Int64s = npt.NDArray[np.int64]
 
@@ -52,7 +52,7 @@ class SlicedPanes(Panes):
         self.stacks = TwoStacks(key_fields, plan)
         self.store = self.stacks.slices
         self.rule = slice_rule(window)
-        self.amendments = MergingStore(key_fields, plan)
+        self.amendments = self.stacks.amendments
         self._places: Any = SortedDict()  # (number of the first window, slice) -> pane of `amendments`
         self._next_place = 0
         self._next: int | None = None
@@ -68,7 +68,9 @@ class SlicedPanes(Panes):
         if mark is None:
             return None
         # A window that is held at the latest time ends with the input only.
-        closed_at = np.where(mark < MIN_TIME + self.lateness, MIN_TIME, mark.clip(None, MAX_TIME - 1) - self.lateness)
+        closed_at = np.where(
+            mark < MIN_TIME + self.lateness, MIN_TIME, mark.clip(None, MAX_TIME - 1) - self.lateness
+        )
         first = self.window.first(time)
         begins = np.maximum(first, self.window.first(closed_at))
         rows = begins > first
@@ -88,7 +90,9 @@ class SlicedPanes(Panes):
             begins,
         )
 
-    def add(self, keys: pa.RecordBatch, inputs: Sequence[pa.Array], batch: Batch, missed: Missed | None) -> None:
+    def add(
+        self, keys: pa.RecordBatch, inputs: Sequence[pa.Array], batch: Batch, missed: Missed | None
+    ) -> None:
         if missed is not None:
             taken = slice(None) if missed.refused is None else ~missed.refused
             late, begins = missed.rows[taken], missed.begins
@@ -96,7 +100,10 @@ class SlicedPanes(Panes):
             if late.any():
                 some = pa.array(late)
                 self._add_late(
-                    keys.filter(some), [v.filter(some) for v in inputs], batch.filter(late), begins[taken][late]
+                    keys.filter(some),
+                    [v.filter(some) for v in inputs],
+                    batch.filter(late),
+                    begins[taken][late],
                 )
                 some = pa.array(~late)
                 keys, inputs, batch = keys.filter(some), [v.filter(some) for v in inputs], batch.filter(~late)
@@ -137,9 +144,12 @@ class SlicedPanes(Panes):
     # Windows.
 
     def close(self, watermark: int | None) -> Iterator[Ripe]:
+        yield from self._close(watermark)
+        self.stacks.compact()
+
+    def _close(self, watermark: int | None) -> Iterator[Ripe]:
         while (number := self._earliest()) is not None:
-            numbers = np.array([number], dtype=np.int64)
-            start, end = int(self.window.starts(numbers)[0]), int(self.window.ends(numbers)[0])
+            start, end = self.window.bounds(number)
             if watermark is not None and add_time(end, self.lateness) > watermark:
                 return
             stacks = self.stacks
@@ -149,7 +159,7 @@ class SlicedPanes(Panes):
             stacks.push(end)
             self._next = number + 1
             closed = stacks.closed()
-            stacks.drop(int(self.window.starts(numbers + 1)[0]))
+            stacks.drop(self.window.bounds(number + 1)[0])
             if closed is not None:
                 yield Ripe(start, end, closed)
 
@@ -173,15 +183,14 @@ class SlicedPanes(Panes):
     def complete(self, watermark: int) -> int:
         if not MIN_TIME < watermark < MAX_TIME:
             return watermark
-        first = np.array([self._first_open(watermark)], dtype=np.int64)
-        return int(self.window.starts(first)[0])
+        return self.window.bounds(self._first_open(watermark))[0]
 
     def _first_open(self, watermark: int) -> int:
         times = np.array([add_time(watermark, -self.lateness)], dtype=np.int64)
         return int(self.window.first(times)[0])
 
     def end_of(self, number: int) -> int:
-        return int(self.window.ends(np.array([number], dtype=np.int64))[0])
+        return self.window.bounds(number)[1]
 
     def open_ranges(self, times: Int64s) -> list[tuple[int, int]]:
         starts = np.union1d(np.array(self.store.starts(), dtype=np.int64), times)
@@ -211,9 +220,12 @@ class SlicedPanes(Panes):
             slices = pa.array(np.full(part.num_rows, start, dtype=np.int64))
             part = part.set_column(len(self.store.key_schema), "window_start", slices)
             yield self._with_begins(part, begins)
+        self.stacks.compact()
 
     def _with_begins(self, part: pa.RecordBatch, begins: int) -> pa.RecordBatch:
-        return part.append_column(self._begins_field, pa.array(np.full(part.num_rows, begins, dtype=np.int64)))
+        return part.append_column(
+            self._begins_field, pa.array(np.full(part.num_rows, begins, dtype=np.int64))
+        )
 
     def merge(self, partial: pa.RecordBatch) -> None:
         at = partial.num_columns - 1
@@ -254,7 +266,9 @@ class SlicedPanes(Panes):
         starts = pa.chunked_array([pa.array(pairs[:, 1])]).cast(late.column(at).type)
         late = late.set_column(at, late.schema.field(at), starts)
         rows = pa.concat_tables([kept, late])
-        return {"panes": rows.append_column(self._begins_field, pa.array(np.concatenate([begins, pairs[:, 0]])))}
+        return {
+            "panes": rows.append_column(self._begins_field, pa.array(np.concatenate([begins, pairs[:, 0]])))
+        }
 
     def restore(self, state: State) -> None:
         if "panes" not in state:

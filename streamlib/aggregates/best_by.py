@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from streamlib.aggregates.base import Aggregate, refuse
 from streamlib.aggregates.first_last import EXPECTED
-from streamlib.kernels.columns import decoded, decoded_type, is_word, values_of
+from streamlib.aggregates.sorting import LAST, sortable
+from streamlib.kernels.columns import decoded, decoded_type, is_word
 
 if TYPE_CHECKING:
     from streamlib.aggregates.accumulators import Finished, Over
@@ -87,19 +87,7 @@ def _rising(column: pa.StructArray, falling: bool) -> pa.Array:
     """Integers that compare as the second field does (or the other way round), NaN after all others."""
     by = decoded(column.flatten()[1])
     mask = None if by.null_count == 0 else np.asarray(by.is_null())
-    numbers = values_of(by)
-    nan = None
-    if numbers.dtype.kind == "f":
-        floats = numbers.astype(np.float64) + 0.0
-        nan = np.isnan(floats)
-        words: npt.NDArray[np.int64] = floats.view(np.int64)
-        words = words ^ ((words >> 63) & np.int64(2**63 - 1))
-    elif numbers.dtype == np.uint64:
-        words = (numbers ^ np.uint64(2**63)).view(np.int64)
-    else:
-        words = numbers.astype(np.int64)
+    keys = sortable(by)
     if falling:
-        words = ~words
-    if nan is not None:
-        words[nan] = 2**63 - 1
-    return pa.array(words, mask=mask)
+        keys = np.where(keys == LAST, LAST, ~keys) if pa.types.is_floating(by.type) else ~keys
+    return pa.array(keys, mask=mask)

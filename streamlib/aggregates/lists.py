@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from streamlib.aggregates.base import Aggregate, refuse
 from streamlib.aggregates.first_last import EXPECTED
+from streamlib.aggregates.sorting import descending, heads, in_order
 from streamlib.errors import BuildError
 from streamlib.kernels.columns import decoded_type
 
@@ -70,8 +70,7 @@ class List(_Listed):
 
         offsets, rows = segments(state.values[self._rows(state.ordered)])
         *places, values = rows.flatten()
-        keys = [np.asarray(place) for place in reversed(places)]
-        order = np.lexsort((*keys, np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))))
+        order = in_order(offsets, [np.asarray(place) for place in places])
         return _lists(offsets, values.take(pa.array(order)), self.result_type(input_type))
 
     def _rows(self, ordered: bool) -> Rows:
@@ -170,59 +169,27 @@ def check_k(k: object) -> None:
 
 def largest(lists: pa.LargeListArray, k: int) -> pa.LargeListArray:
     """Of each list the k largest values, the largest first."""
-    from streamlib.aggregates.accumulators import segments
+    from streamlib.aggregates.accumulators import lists_of, segments
 
     offsets, values = segments(lists)
-    order = np.lexsort((-ranks(values), np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))))
-    return _heads(offsets, values, order, k)
+    kept, begins = heads(offsets, [descending(values)], k)
+    return lists_of(begins, values.take(pa.array(kept)))
 
 
 def largest_by(lists: pa.LargeListArray, k: int) -> pa.LargeListArray:
     """Of each list of rows the k whose second column is largest, the largest first, then the earliest."""
-    from streamlib.aggregates.accumulators import segments
+    from streamlib.aggregates.accumulators import lists_of, segments
 
     offsets, rows = segments(lists)
     *places, values = rows.flatten()
     by = values.field(1)
-    keys = [*(np.asarray(place) for place in reversed(places)), -ranks(by)]
-    order = np.lexsort((*keys, np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))))
     if by.null_count:
         valid = np.asarray(by.is_valid())
         offsets = np.concatenate([[0], np.cumsum(valid)])[offsets]
-        order = order[valid[order]]
-    return _heads(offsets, rows, order, k)
-
-
-def ranks(values: pa.Array) -> Int64s:
-    """Numbers that compare as the values do: null is the least, NaN the largest; equal values are equal.
-
-    >>> ranks(pa.array([2.5, None, 7.0, 2.5])).tolist()
-    [1, 0, 2, 1]
-    """
-    if len(values) == 0:
-        return np.empty(0, dtype=np.int64)
-    if pa.types.is_floating(values.type):
-        values = pc.add(values.cast(pa.float64()), pa.scalar(0.0))  # -0.0 is 0.0
-    if pa.types.is_null(values.type):
-        return np.zeros(len(values), dtype=np.int64)
-    found: Any = pc.rank(values, "ascending", tiebreaker="dense")
-    numbers: Int64s = np.asarray(found).astype(np.int64)
-    if pa.types.is_floating(values.type):
-        numbers[np.asarray(pc.fill_null(pc.is_nan(values), False))] = len(values) + 1
-    if values.null_count:
-        numbers[np.asarray(values.is_null())] = 0
-    return numbers
-
-
-def _heads(offsets: Int64s, values: pa.Array, order: Int64s, k: int) -> pa.LargeListArray:
-    """Lists of the first k values of each, given their order."""
-    from streamlib.aggregates.accumulators import lists_of
-
-    counts = np.diff(offsets)
-    place = np.arange(len(order)) - np.repeat(offsets[:-1], counts)
-    kept = order[place < k]
-    ends = np.concatenate([[0], np.cumsum(np.minimum(counts, k))])
-    return lists_of(ends, values.take(pa.array(kept)))
+        which = pa.array(valid)
+        rows, by, places = rows.filter(which), by.filter(which), [place.filter(which) for place in places]
+    kept, begins = heads(offsets, [descending(by), *(np.asarray(place) for place in places)], k)
+    return lists_of(begins, rows.take(pa.array(kept)))
 
 
 def _lists(offsets: Int64s, values: pa.Array, kind: pa.DataType) -> pa.Array:

@@ -141,7 +141,7 @@ class Cov(_OfPairs):
 class Corr(_OfPairs):
     """Pearson's correlation of two columns, over rows where neither is null; float64.
 
-    NaN where a column does not vary, null where there is no row.
+    NaN where a column does not vary, as it does not without rows.
     """
 
     name = "corr"
@@ -158,7 +158,7 @@ class Corr(_OfPairs):
             x, y = np.maximum(x, 0.0), np.maximum(y, 0.0)
             plain = (x * y > 1e-290) & (x * y < 1e290)
             found = values / np.where(plain, np.sqrt(x * y), np.sqrt(x) * np.sqrt(y))
-        return pa.array(np.clip(found, -1.0, 1.0), mask=counts == 0, from_pandas=False)
+        return pa.array(np.clip(found, -1.0, 1.0), from_pandas=False)
 
 
 @dataclass(frozen=True, slots=True)

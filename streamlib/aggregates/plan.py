@@ -124,6 +124,11 @@ class AccumulatorPlan:
             for index in range(len(self.input_types))
         ]
 
+    @property
+    def value_types(self) -> list[pa.DataType]:
+        """The types of the values of `kept`."""
+        return [field.type for field in self.kept_fields[: len(self.kept)]]
+
     def _place(self, wanted: Sequence[tuple[Wanted, int]]) -> None:
         found: list[tuple[Accumulator, int, int | None]] = []
         collected = []

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from streamlib.aggregates.base import Aggregate, refuse
 from streamlib.aggregates.moments import as_floats, is_number, require_numbers
+from streamlib.aggregates.sorting import LAST
 from streamlib.errors import BuildError
 from streamlib.kernels._jit import inline, kernel
 from streamlib.kernels.columns import decoded_type, values_of
@@ -25,9 +26,10 @@ INTERPOLATIONS = ("nearest", "lower", "higher", "midpoint", "linear")
 _EXPECTED = "a column of numbers, booleans, timestamps, dates or durations"
 _NEAREST, _LOWER, _HIGHER, _MIDPOINT, _LINEAR = range(5)
 _INSERTION_MAX = 16
+_INFINITY = np.int64(0x7FF0000000000000)
+_MINUS_ZERO = np.int64(-(2**63))
 _FINITE_MAX = 1.7976931348623157e308
 Int64s = npt.NDArray[np.int64]
-Float64s = npt.NDArray[np.float64]
 
 
 def check_quantile(name: str, quantile: float) -> None:
@@ -89,17 +91,15 @@ class Quantile(Aggregate):
         empty = np.diff(offsets) == 0
         rule = INTERPOLATIONS.index(self.interpolation)
         kind = self.result_type(input_type)
-        if kind == pa.float64():
-            floats = values_of(as_floats(values))
-            out = np.empty(len(empty), dtype=np.float64)
-            write_quantiles(offsets, floats, self.quantile, rule, np.empty(_longest(offsets)), out)
-            return pa.array(out, mask=empty, from_pandas=False)
-        if pa.types.is_date(values.type):
-            values = values.cast(kind)
-        times = np.empty(len(empty), dtype=np.int64)
-        room = np.empty(_longest(offsets), dtype=np.int64)
-        write_time_quantiles(offsets, values_of(values.cast(pa.int64())), self.quantile, rule, room, times)
-        return pa.array(times, mask=empty).view(kind)
+        is_float = kind == pa.float64()
+        values = as_floats(values) if is_float else values.cast(kind)
+        out = np.empty(len(empty), dtype=np.int64)
+        room = np.empty(int(np.diff(offsets).max(initial=1)), dtype=np.int64)
+        words = values_of(values).view(np.int64)
+        write_quantiles(offsets, words, is_float, self.quantile, rule, room, out)
+        if is_float:
+            return pa.array(out.view(np.float64), mask=empty, from_pandas=False)
+        return pa.array(out, mask=empty).view(kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,10 +176,6 @@ def _rows() -> Rows:
     return Rows()
 
 
-def _longest(offsets: Int64s) -> int:
-    return int(np.diff(offsets).max(initial=1))
-
-
 @inline
 def rank_of(count: I64, quantile: F64, rule: I64) -> tuple[I64, I64, F64]:
     """Between which two of `count` sorted values the result lies, and how far from the first, 0 to 1."""
@@ -200,47 +196,41 @@ def rank_of(count: I64, quantile: F64, rule: I64) -> tuple[I64, I64, F64]:
 
 
 @inline
-def is_below(a: F64, b: F64) -> bool:
-    """Whether `a` comes before `b`, NaN being the largest."""
-    return bool(a < b or (a == a and b != b))
+def select(values: Int64s, count: I64, wanted: I64) -> None:
+    """Moves values so that `wanted` stands where it would if sorted, with none larger before it.
 
-
-@inline
-def select(values: Float64s, count: I64, wanted: I64) -> None:
-    """Moves values so that `wanted` stands where it would if sorted, with none larger before it (Hoare)."""
-    low, high = np.int64(0), count - 1
+    Quickselect (Hoare) with a partition (Lomuto) that has no branches to mispredict. Where no value lies
+    below the pivot, those equal to it are parted off, so that ties do no harm.
+    """
+    low, high = np.int64(0), count
     while high - low > _INSERTION_MAX:
-        middle = (low + high) >> 1
-        if is_below(values[middle], values[low]):
-            values[middle], values[low] = values[low], values[middle]
-        if is_below(values[high], values[low]):
-            values[high], values[low] = values[low], values[high]
-        if is_below(values[high], values[middle]):
-            values[high], values[middle] = values[middle], values[high]
-        pivot = values[middle]
-        i, j = low, high
-        while i <= j:
-            while is_below(values[i], pivot):
-                i += 1
-            while is_below(pivot, values[j]):
-                j -= 1
-            if i <= j:
-                values[i], values[j] = values[j], values[i]
-                i += 1
-                j -= 1
-        if wanted <= j:
-            high = j
-        elif wanted >= i:
-            low = i
+        a, b, c = values[low], values[(low + high) >> 1], values[high - 1]
+        pivot = max(min(a, b), min(max(a, b), c))
+        at = low
+        for i in range(low, high):
+            value = values[i]
+            values[i] = values[at]
+            values[at] = value
+            at += np.int64(value < pivot)
+        if at == low:
+            for i in range(low, high):
+                value = values[i]
+                values[i] = values[at]
+                values[at] = value
+                at += np.int64(value <= pivot)
+            if wanted < at:
+                return
+        if wanted < at:
+            high = at
         else:
-            return
-    for i in range(low + 1, high + 1):
+            low = at
+    for i in range(low + 1, high):
         value = values[i]
-        j = i - 1
-        while j >= low and is_below(value, values[j]):
-            values[j + 1] = values[j]
-            j -= 1
-        values[j + 1] = value
+        k = i - 1
+        while k >= low and value < values[k]:
+            values[k + 1] = values[k]
+            k -= 1
+        values[k + 1] = value
 
 
 @inline
@@ -253,23 +243,43 @@ def between(lower: F64, upper: F64, part: F64) -> F64:
     return lower * (1.0 - part) + upper * part
 
 
-@kernel("void(ints, Array(float64, 1, 'C', readonly=True), float64, int64, float64[::1], float64[::1])")
+@inline
+def between_times(lower: I64, upper: I64, part: F64) -> I64:
+    """As `between`, of integers; rounded down."""
+    gap = np.uint64(upper) - np.uint64(lower)
+    if part == 0.5:
+        return lower + np.int64(gap >> np.uint64(1))
+    return lower + np.int64(np.floor(np.float64(gap) * part))
+
+
+@kernel("void(ints, ints, boolean, float64, int64, int64[::1], int64[::1])")
 def write_quantiles(
-    offsets: Int64s, values: Float64s, quantile: F64, rule: I64, room: Float64s, out: Float64s
+    offsets: Int64s, words: Int64s, floats: bool, quantile: F64, rule: I64, room: Int64s, out: Int64s
 ) -> None:
     """Writes the quantile of each list of values.
 
     Args:
         offsets: where the lists begin.
+        words: the values, the bits of floats or integers.
         room: as long as the longest list.
+        out: the same kind of words; of an empty list nothing.
     """
+    bits = np.empty(2, dtype=np.int64)
+    both = bits.view(np.float64)
     for row in range(len(offsets) - 1):
         begin = offsets[row]
         count = offsets[row + 1] - begin
         if count == 0:
             continue
-        for i in range(count):
-            room[i] = values[begin + i]
+        if floats:
+            for i in range(count):
+                word = words[begin + i]
+                word = np.int64(0) if word == _MINUS_ZERO else word
+                key = word ^ ((word >> np.int64(63)) & np.int64(LAST))
+                room[i] = np.int64(LAST) if (word & np.int64(LAST)) > _INFINITY else key
+        else:
+            for i in range(count):
+                room[i] = words[begin + i]
         low, high, part = rank_of(count, quantile, rule)
         select(room, count, low)
         lower = room[low]
@@ -277,29 +287,15 @@ def write_quantiles(
         if high > low:
             upper = room[low + 1]
             for i in range(low + 2, count):
-                upper = room[i] if is_below(room[i], upper) else upper
-        out[row] = lower if lower == upper or high == low else between(lower, upper, part)
-
-
-@kernel("void(ints, ints, float64, int64, int64[::1], int64[::1])")
-def write_time_quantiles(
-    offsets: Int64s, values: Int64s, quantile: F64, rule: I64, room: Int64s, out: Int64s
-) -> None:
-    """As `write_quantiles`, of integers; between two of them is rounded down."""
-    for row in range(len(offsets) - 1):
-        begin = offsets[row]
-        count = offsets[row + 1] - begin
-        if count == 0:
+                upper = min(upper, room[i])
+        if not floats:
+            out[row] = lower if lower == upper else between_times(lower, upper, part)
             continue
-        for i in range(count):
-            room[i] = values[begin + i]
-        ordered = np.sort(room[:count])
-        low, high, part = rank_of(count, quantile, rule)
-        gap = np.uint64(ordered[high]) - np.uint64(ordered[low])
-        if rule == _MIDPOINT:
-            out[row] = ordered[low] + np.int64(gap >> np.uint64(1)) if high > low else ordered[low]
-        else:
-            out[row] = ordered[low] + np.int64(np.floor(np.float64(gap) * part)) if high > low else ordered[low]
+        bits[0] = lower ^ ((lower >> np.int64(63)) & np.int64(LAST))
+        bits[1] = upper ^ ((upper >> np.int64(63)) & np.int64(LAST))
+        if lower != upper:
+            both[0] = between(both[0], both[1], part)
+        out[row] = bits[0]
 
 
 @kernel("void(ints, ints, ints, float64, int64[::1])")

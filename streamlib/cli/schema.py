@@ -35,6 +35,7 @@ def call(given: argparse.Namespace) -> int:
     except StreamlibError as error:
         if given.traceback:
             raise
+        error.at = None  # no line of a script
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1
     return 0

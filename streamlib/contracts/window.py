@@ -92,6 +92,11 @@ class OverlappingWindow(ABC):
     def ends(self, numbers: Int64s) -> Int64s:
         """The ends of the windows with these numbers, ns."""
 
+    def bounds(self, number: int) -> tuple[int, int]:
+        """The start and the end of one window, ns."""
+        numbers = np.array([number], dtype=np.int64)
+        return int(self.starts(numbers)[0]), int(self.ends(numbers)[0])
+
     def slices(self, times: Int64s) -> Int64s:
         """The start of the piece of time that each time is in: the last bound of a window at or before it."""
         return np.maximum(self.starts(self.last(times)), self.ends(self.first(times) - 1))

@@ -29,6 +29,18 @@ _UNITS_NS = {
     "w": 7 * 86_400 * 1_000_000_000,
 }
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ns|us|ms|s|m|h|d|w)")
+_SPELLINGS = {
+    **{unit: unit for unit in _UNITS_NS},
+    **dict.fromkeys(("nano", "nanosecond"), "ns"),
+    **dict.fromkeys(("micro", "microsecond", "usec"), "us"),
+    **dict.fromkeys(("milli", "millisecond", "msec"), "ms"),
+    **dict.fromkeys(("second", "sec"), "s"),
+    **dict.fromkeys(("minute", "min"), "m"),
+    **dict.fromkeys(("hour", "hr"), "h"),
+    "day": "d",
+    "week": "w",
+}
+"""The unit that is meant by its other spellings, without a plural's s."""
 _EPOCH = dt.datetime(1970, 1, 1)
 
 
@@ -50,6 +62,7 @@ def duration_ns(value: str | dt.timedelta, what: str = "duration") -> int:
             f"{what} must be a string with a unit or a timedelta",
             expected='such as "10s", "1h30m", "250ms" or timedelta(seconds=10)',
             got=repr(value),
+            hint=f'seconds are "{value}s"' if type(value) is int else None,
         )
     if not MIN_TIME <= total <= MAX_TIME:
         raise BuildError(f"{what} is too long", expected="at most 292 years", got=repr(value))
@@ -66,12 +79,25 @@ def _parse(text: str, what: str) -> int:
             f"{what} {text!r} cannot be read",
             expected="numbers with units ns, us, ms, s, m (minutes), h, d (24 hours), w",
             got=repr(text),
-            hint='for calendar months and years use calendar("1mo")' if "mo" in text or "y" in text else None,
+            hint=_nearest_duration(body),
         )
     total = sum((Decimal(n) * _UNITS_NS[u] for n, u in parts), Decimal(0))
     if total != int(total):
         raise BuildError(f"{what} {text!r} is finer than a nanosecond", got=repr(text))
     return -int(total) if negative else int(total)
+
+
+def _nearest_duration(body: str) -> str | None:
+    """The hint for a duration that cannot be read: what was probably meant."""
+    parts = re.findall(r"(\d+(?:\.\d+)?)([^\d.]*)", body)
+    if not parts or "".join(number + unit for number, unit in parts) != body:
+        return None
+    if any(unit in ("mo", "y") or unit.startswith(("mon", "year")) for _, unit in parts):
+        return 'for calendar months and years use calendar("1mo")'
+    meant = [(number, _SPELLINGS.get(unit.lower().removesuffix("s") or unit, "")) for number, unit in parts]
+    if all(unit for _, unit in meant):
+        return f"did you mean {''.join(number + unit for number, unit in meant)!r}?"
+    return f"write the unit: {body + 's'!r}" if parts == [(body, "")] else None
 
 
 def format_duration(ns: int) -> str:
@@ -139,11 +165,20 @@ def times_ns(column: pa.Array, name: str) -> npt.NDArray[np.int64]:
         try:
             column = column.cast(pa.timestamp("ns", column.type.tz))
         except pa.ArrowInvalid:
-            low, high = pc.min(column).as_py(), pc.max(column).as_py()
+            low, high = (_instant(extreme(column)) for extreme in (pc.min, pc.max))
             raise DataError(
                 f"column {name!r} has a time that does not fit into nanoseconds",
                 expected="years 1677 to 2262",
-                got=f"{low} to {high}",
+                got=low if low == high else f"{low} to {high}",
+                hint='is its unit right? seconds are sl.from_epoch(col("t"), "s"), milliseconds "ms"',
             ) from None
     values: npt.NDArray[np.int64] = np.frombuffer(column.buffers()[1], dtype=np.int64)
     return values[column.offset : column.offset + len(column)]
+
+
+def _instant(time: pa.TimestampScalar) -> str:
+    """The time as people write it; a number of its unit where Python's calendar has ended."""
+    try:
+        return str(time.as_py())
+    except (OverflowError, ValueError):
+        return f"{time.value} {time.type.unit} since 1970"

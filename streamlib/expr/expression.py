@@ -188,7 +188,8 @@ class Expr(Accessors, Aggregating, RowFunctions, Operators):
     def __bool__(self) -> bool:
         raise BuildError(
             f"{self} has no truth value: it is computed per row, later",
-            hint="write & for and, | for or, ~ for not, each comparison in parentheses: (a > 1) & (b > 2)",
+            hint="write & for and, | for or, ~ for not, each comparison in parentheses: (a > 1) & (b > 2); "
+            "for `in` .is_in([...]), for a < x < b .is_between(a, b), for if and else sl.when(...)",
         )
 
     def __iter__(self) -> Any:

@@ -235,7 +235,9 @@ def named_exprs(args: Sequence[Expr | str], kwargs: Mapping[str, object]) -> dic
                 "a positional argument is no expression",
                 expected="a column name or an expression",
                 got=repr(given),
-                hint="give a constant a name: name=value",
+                hint="give them one by one, or as *names"
+                if isinstance(given, list | tuple)
+                else "give a constant a name: name=value",
             )
         expr = column_or_value(given)
         _add(named, expr.output_name(), expr)

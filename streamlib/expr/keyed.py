@@ -109,15 +109,14 @@ class RowFunctions:
         return self._expr() - self.shift(n)
 
     def pct_change(self, n: int = 1) -> Expr:
-        """By which fraction the value changed since `n` rows before in the same key; nulls count as the value before.
+        """By which fraction the value changed since `n` rows before in the same key; null where one of both is.
 
         >>> from streamlib import col
         >>> (col("price").pct_change() * 100).output_name()
         'price'
         """
-        filled = self.forward_fill()
-        before = filled.shift(n)
-        return (filled - before) / before
+        before = self.shift(n)
+        return (self._expr() - before) / before
 
     def cum_sum(self) -> Expr:
         """The sum of the key's values up to this row; null where the value is. Its type is that of `sum()`.

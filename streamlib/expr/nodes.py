@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from streamlib.errors import BuildError
+from streamlib.expr.mistakes import no_constant
 
 if TYPE_CHECKING:
     from streamlib.aggregates.base import Aggregate
@@ -396,8 +397,4 @@ def as_scalar(value: object) -> pa.Scalar:
         pass
     if isinstance(value, int) and 0 <= value < 2**64:
         return pa.scalar(value, pa.uint64())
-    raise BuildError(
-        "a constant has no Arrow type",
-        expected="a number, text, bytes, bool, None, Decimal, date, datetime, timedelta or a pyarrow scalar",
-        got=f"{value_text(value)} ({type(value).__name__})",
-    )
+    raise no_constant(value, value_text(value))

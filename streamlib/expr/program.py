@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from streamlib.errors import BuildError, ColumnNotFoundError, DataError, TypeMismatchError
+from streamlib.expr.mistakes import data_hint, kernel_hint
 from streamlib.expr.nodes import (
     Aggregated,
     Filtered,
@@ -118,7 +119,8 @@ class Builder:
                 except UnsupportedError as refusal:
                     raise _mismatch(node, inputs, str(refusal) or None) from None
                 except _REFUSALS as error:
-                    raise _mismatch(node, inputs, _reason(error)) from None
+                    hint = kernel_hint(_reason(error), [operand.type for operand in inputs])
+                    raise _mismatch(node, inputs, hint) from None
         return self.operands[root]
 
     def column(self, name: str) -> Operand:
@@ -280,7 +282,7 @@ class Program:
             where=f"row {row} of the batch",
             expected=f"a result that fits {type_name(self._operands[node].type)}",
             got=", ".join(f"{text} = {value}" for text, value in values.items()) or None,
-            hint="cast to a wider type first" if _reason(error) == "overflow" else None,
+            hint=data_hint(_reason(error)),
         )
         problem.row = row
         return problem

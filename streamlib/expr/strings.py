@@ -272,7 +272,7 @@ class Strings(Namespace):
     # Cutting and replacing
 
     def replace(self, pattern: str, value: str, literal: bool = False, n: int = 1) -> Expr:
-        """The first `n` matches replaced; `$1` in `value` stands for a group, `$$` for a dollar sign.
+        """The first `n` matches replaced; `$1` in `value` (not `\\1`) stands for a group, `$$` for a dollar sign.
 
         >>> import pyarrow as pa
         >>> from streamlib import col

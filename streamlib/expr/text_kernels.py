@@ -64,7 +64,7 @@ def check_pattern(pattern: str, literal: bool) -> None:
             "the pattern is no regular expression",
             expected="one of RE2: https://github.com/google/re2/wiki/Syntax",
             got=repr(pattern),
-            hint=f"{str(error).rpartition(': ')[2]}; for a plain text say literal=True",
+            hint=f"{str(error).partition(': ')[2]}; for a plain text say literal=True",
         ) from None
 
 

@@ -205,7 +205,9 @@ def _check_sinks(verb: str, sinks: Sequence[object]) -> None:
                 at=user_location(),
                 expected="what .write_files(...), .print() or .write(...) returns",
                 got=repr(sink),
-                hint="end the stream with a sink, or use .collect()",
+                hint="give the sinks one by one, or as *sinks"
+                if isinstance(sink, list | tuple)
+                else "end the stream with a sink, or use .collect()",
             )
 
 

@@ -1,9 +1,9 @@
-"""The row of a key as of a time: chains through time, searched in logarithmic time.
+"""The row of a key as of a time: chains through time.
 
-Rows of one key come in the order of time and are chained, the newest first. Besides the one before it
-a row knows one far back, chosen as in a skew-binary list (E. W. Myers, An applicative random-access
-stack, Information Processing Letters 17, 1983): a search takes O(log n) steps, an append O(1), and
-nothing is ever changed that was written.
+Rows of one key come in the order of time and are chained. Many rows are matched at once by sweeping
+through time. Few are searched for one by one: besides its neighbours a row knows one far back, chosen
+as in a skew-binary list (E. W. Myers, An applicative random-access stack, Information Processing Letters
+17, 1983), so that a search takes O(log n) steps and an append O(1).
 """
 
 from __future__ import annotations
@@ -17,103 +17,243 @@ from streamlib.kernels.memory import I64
 Int64s = npt.NDArray[np.int64]
 
 NODE_WORDS = 4
-TIME, PREVIOUS, JUMP, PLACE = range(NODE_WORDS)
-"""The words of a row's node; PLACE is its slot and, in the low half, its depth in the chain."""
+TIME, LINKS, NEXT, PLACE = range(NODE_WORDS)
+"""The words of a row's node. LINKS: the one before it and the one far back, each plus one, in its halves.
+PLACE: its slot and, in the low half, its depth in the chain."""
 
 BACKWARD, FORWARD, NEAREST = range(3)
 UNLIMITED = -1
 """The tolerance that everything is within."""
 
+BUCKETS_MAX = 1 << 15
+"""Parts of time that rows are brought into before a sweep."""
+_SWEEP = 8
+"""A sweep may pass that many nodes for each row: beyond that single searches are cheaper."""
+
 _NONE = np.int64(-1)
+_ONE = np.int64(1)
 _HALF = np.int64(32)
 _LOW_HALF = np.int64(0xFFFFFFFF)
 
 
-@kernel("void(ints, ints, int64[:, ::1], int64[::1], int64)")
-def append_nodes(slots: Int64s, times: Int64s, nodes: Int64s, heads: Int64s, begin: I64) -> None:
+@inline
+def previous_of(nodes: Int64s, node: I64) -> I64:
+    """The node before one in its chain; -1 where there is none."""
+    return (nodes[node, LINKS] >> _HALF) - _ONE
+
+
+@inline
+def jump_of(nodes: Int64s, node: I64) -> I64:
+    """The node that one's long link leads to; -1 where there is none."""
+    return (nodes[node, LINKS] & _LOW_HALF) - _ONE
+
+
+@inline
+def depth_of(nodes: Int64s, node: I64) -> I64:
+    """How many nodes are before one in its chain."""
+    return nodes[node, PLACE] & _LOW_HALF
+
+
+@kernel("void(ints, ints, int64[:, ::1], int64[::1], int64[::1], int64)")
+def append_nodes(
+    slots: Int64s, times: Int64s, nodes: Int64s, heads: Int64s, firsts: Int64s, begin: I64
+) -> None:
     """Chains rows, in the order of time by slot, as nodes `begin` and following.
 
     Args:
         heads: by slot, its newest node; -1 where there is none.
+        firsts: by slot, its oldest node; -1 where there is none.
     """
     for i in range(len(slots)):
         slot = slots[i]
-        before = heads[slot]
+        node, before = begin + i, heads[slot]
         jump, depth = before, np.int64(0)
         if before >= 0:
-            depth = (nodes[before, PLACE] & _LOW_HALF) + 1
-            far = nodes[before, JUMP]
-            if far >= 0 and nodes[far, JUMP] >= 0:
-                further = nodes[far, JUMP]
-                reach = (nodes[before, PLACE] & _LOW_HALF) - (nodes[far, PLACE] & _LOW_HALF)
-                if reach == (nodes[far, PLACE] & _LOW_HALF) - (nodes[further, PLACE] & _LOW_HALF):
+            nodes[before, NEXT] = node
+            depth = depth_of(nodes, before) + _ONE
+            far = jump_of(nodes, before)
+            if far >= 0:
+                further = jump_of(nodes, far)
+                reach = depth_of(nodes, before) - depth_of(nodes, far)
+                if further >= 0 and reach == depth_of(nodes, far) - depth_of(nodes, further):
                     jump = further
-        node = begin + i
+        else:
+            firsts[slot] = node
         nodes[node, TIME] = times[i]
-        nodes[node, PREVIOUS] = before
-        nodes[node, JUMP] = jump
+        nodes[node, LINKS] = ((before + _ONE) << _HALF) | (jump + _ONE)
+        nodes[node, NEXT] = _NONE
         nodes[node, PLACE] = (slot << _HALF) | depth
         heads[slot] = node
 
 
 @inline
-def search(nodes: Int64s, head: I64, time: I64, with_equal: bool) -> tuple[I64, I64]:
-    """The first node of a chain after a time and the last one before it; -1 where there is none.
-
-    Args:
-        with_equal: whether nodes of that very time count as after it.
-    """
-    after, node = _NONE, head
+def last_below(nodes: Int64s, head: I64, time: I64, with_equal: bool) -> I64:
+    """The last node of a chain before a time, or at it; -1 where there is none."""
+    node = head
     while node >= 0:
         at = nodes[node, TIME]
-        if at < time or (at == time and not with_equal):
+        if at < time or (at == time and with_equal):
             break
-        after = node
-        far = nodes[node, JUMP]
-        node = nodes[node, PREVIOUS]
+        far = jump_of(nodes, node)
+        node = previous_of(nodes, node)
         if far >= 0:
             at = nodes[far, TIME]
-            if at > time or (at == time and with_equal):
+            if not (at < time or (at == time and with_equal)):
                 node = far
-    return after, node
+    return node
 
 
-@kernel("void(ints, ints, int64[:, ::1], ints, int64, boolean, int64, int64[::1])")
+@inline
+def count_below(nodes: Int64s, count: I64, time: I64, with_equal: bool) -> I64:
+    """How many of all nodes, in the order of time, are before a time, or at it."""
+    low, high = np.int64(0), count
+    while low < high:
+        middle = (low + high) >> _ONE
+        at = nodes[middle, TIME]
+        if at < time or (at == time and with_equal):
+            low = middle + _ONE
+        else:
+            high = middle
+    return low
+
+
+@inline
+def chosen_of(
+    nodes: Int64s, before: I64, after: I64, time: I64, direction: I64, exact: bool, tolerance: I64
+) -> I64:
+    """Which of the nodes around a time is its match; -1 for none."""
+    if direction == BACKWARD:
+        if before >= 0 and tolerance >= 0:
+            if np.uint64(time) - np.uint64(nodes[before, TIME]) > np.uint64(tolerance):
+                return _NONE
+        return before
+    while after >= 0 and not exact and nodes[after, TIME] == time:
+        after = nodes[after, NEXT]
+    chosen, distance = before, np.uint64(0)
+    if before >= 0:
+        distance = np.uint64(time) - np.uint64(nodes[before, TIME])
+    if after >= 0:
+        ahead = np.uint64(nodes[after, TIME]) - np.uint64(time)
+        if direction == FORWARD or before < 0 or ahead < distance:
+            chosen, distance = after, ahead
+    elif direction == FORWARD:
+        chosen = _NONE
+    return _NONE if tolerance >= 0 and distance > np.uint64(tolerance) else chosen
+
+
+@kernel("int64(ints, int64[::1], int64[::1])")
+def rough_order(times: Int64s, counts: Int64s, order: Int64s) -> I64:
+    """Writes the rows to `order`, by parts of time; those of one part as they come.
+
+    Args:
+        counts: zeros, one more than parts; how many is a power of two.
+
+    Returns:
+        0 when the rows are in the order of time as they come: then nothing is written.
+    """
+    low, high, rising = times[0], times[0], True
+    for i in range(len(times)):
+        time = times[i]
+        rising = rising and time >= high
+        low, high = min(low, time), max(high, time)
+    if rising:
+        return 0
+    parts = np.uint64(len(counts) - 1)
+    span, shift = np.uint64(high) - np.uint64(low), np.uint64(0)
+    while (span >> shift) >= parts:
+        shift += np.uint64(1)
+    for i in range(len(times)):
+        counts[np.int64((np.uint64(times[i]) - np.uint64(low)) >> shift) + _ONE] += _ONE
+    for part in range(1, len(counts)):
+        counts[part] += counts[part - 1]
+    for i in range(len(times)):
+        part = np.int64((np.uint64(times[i]) - np.uint64(low)) >> shift)
+        order[counts[part]] = i
+        counts[part] += _ONE
+    return 1
+
+
+@kernel(
+    "int64(ints, ints, ints, int64[:, ::1], int64, ints, ints, int64[::1], int64,"
+    " int64, boolean, int64, int64[::1])"
+)
 def match_nodes(
     slots: Int64s,
     times: Int64s,
+    order: Int64s,
     nodes: Int64s,
+    count: I64,
     heads: Int64s,
+    firsts: Int64s,
+    cursors: Int64s,
+    place: I64,
     direction: I64,
     exact: bool,
     tolerance: I64,
     found: Int64s,
-) -> None:
+) -> I64:
     """Writes to `found` the node that each row is matched with, -1 for none.
 
+    The rows sweep through time with a cursor: by slot the last node passed. It goes back as well as
+    forth, so rows need to be in order only roughly. Where it had to go far for few rows, each row
+    is searched for instead.
+
     Args:
+        order: the rows, roughly in the order of time; empty when they are in that order as they come.
+        count: how many nodes there are; in the order of time when `place` is not negative.
+        heads, firsts: by slot, its newest and its oldest node.
+        cursors: by slot, its last node before `place`.
+        place: how many nodes the cursor has passed; -1 for searches.
         direction: BACKWARD, FORWARD or NEAREST.
         exact: whether a node of the very time of a row counts.
         tolerance: how far away it may be, ns; or UNLIMITED.
+
+    Returns:
+        How many nodes the cursor has passed now.
     """
-    limited, limit = tolerance >= 0, np.uint64(max(tolerance, np.int64(0)))
-    for i in range(len(slots)):
-        time, head = times[i], heads[slots[i]]
-        after, before = search(nodes, head, time, exact == (direction == FORWARD))
-        if direction == NEAREST and not exact:
-            after, _ = search(nodes, head, time, False)
-            _, before = search(nodes, head, time, True)
-        ahead = np.uint64(0) if after < 0 else np.uint64(nodes[after, TIME]) - np.uint64(time)
-        behind = np.uint64(0) if before < 0 else np.uint64(time) - np.uint64(nodes[before, TIME])
-        chosen, distance = before, behind
-        if direction == FORWARD or (direction == NEAREST and after >= 0 and (before < 0 or ahead < behind)):
-            chosen, distance = after, ahead
-        found[i] = _NONE if limited and distance > limit else chosen
+    with_equal = exact == (direction != FORWARD)
+    rows, sorts = len(times), len(order) > 0
+    if place >= 0 and rows > 0:
+        begin = count_below(nodes, count, times[order[0] if sorts else 0], with_equal)
+        end = count_below(nodes, count, times[order[rows - 1] if sorts else rows - 1], with_equal)
+        if abs(begin - place) + abs(end - begin) > _SWEEP * rows:
+            place = _NONE
+    if place < 0:
+        for i in range(rows):
+            before = last_below(nodes, heads[slots[i]], times[i], with_equal)
+            after = nodes[before, NEXT] if before >= 0 else firsts[slots[i]]
+            found[i] = chosen_of(nodes, before, after, times[i], direction, exact, tolerance)
+        return _NONE
+    for k in range(rows):
+        i = order[k] if sorts else k
+        time, slot = times[i], slots[i]
+        while place < count:
+            at = nodes[place, TIME]
+            if at > time or (at == time and not with_equal):
+                break
+            cursors[nodes[place, PLACE] >> _HALF] = place
+            place += _ONE
+        while place > 0:
+            at = nodes[place - 1, TIME]
+            if at < time or (at == time and with_equal):
+                break
+            place -= _ONE
+            cursors[nodes[place, PLACE] >> _HALF] = previous_of(nodes, place)
+        before = cursors[slot]
+        after = nodes[before, NEXT] if before >= 0 else firsts[slot]
+        found[i] = chosen_of(nodes, before, after, time, direction, exact, tolerance)
+    return place
 
 
 @kernel("int64(int64[:, ::1], int64, int64, int64, boolean, uint8[::1], int64[::1])")
 def living_nodes(
-    nodes: Int64s, count: I64, since: I64, low: I64, keeps_last: bool, seen: npt.NDArray[np.uint8], out: Int64s
+    nodes: Int64s,
+    count: I64,
+    since: I64,
+    low: I64,
+    keeps_last: bool,
+    seen: npt.NDArray[np.uint8],
+    out: Int64s,
 ) -> I64:
     """Writes the nodes that a row at `since` or later can be matched with to the end of `out`.
 

@@ -1,8 +1,9 @@
 """Rows of rolling windows in a log: compacting it, following the rows of one key, dropping keys.
 
-A row of the log is `words` int64: time, slot of its key (-1: in no window any more), the row of the
-same key before it and the one after it (-1: none), then the state of `state.rings`. A slot is as many:
-the oldest row of the front, the newest and the oldest row of the back, how many rows, state.
+A row of the log is some int64 words: time, slot of its key (-1: in no window any more), the row of the same
+key before it, the one after it if both are in the front (-1: none), then the state of `state.rings`. A slot
+is as many: the oldest row of the front, the newest row of all, the oldest row of the back, how many rows
+there are, and the state of the back.
 """
 
 from __future__ import annotations
@@ -54,10 +55,10 @@ def drop_keys(log: Int64s, slots: Int64s, dropped: Int64s, template: Int64s) -> 
     """Takes the rows of some slots out of their windows, and the slots back to the state without rows."""
     for i in range(len(dropped)):
         slot = dropped[i]
-        at = slots[slot, 0] if slots[slot, 0] >= 0 else slots[slot, 2]
+        at = slots[slot, 1]
         for _ in range(slots[slot, 3]):
             log[at, 1] = -1
-            at = log[at, 3]
+            at = log[at, 2]
         for word in range(len(template)):
             slots[slot, word] = template[word]
 
@@ -70,17 +71,15 @@ def mark_front(log: Int64s, slots: Int64s, slot_count: I64, in_front: npt.NDArra
         while at >= 0:
             in_front[at] = 1
             at = log[at, 3]
-            if at == slots[slot, 2]:
-                at = -1
 
 
-@kernel("void(int64[:, ::1], ints, ints, int64[::1])")
-def expand_windows(log: Int64s, oldest: Int64s, counts: Int64s, rows: Int64s) -> None:
-    """Writes the rows of windows one after another: `counts[i]` of them, from row `oldest[i]` on."""
+@kernel("void(int64[:, ::1], int64, ints, int64[::1])")
+def expand_windows(log: Int64s, first: I64, counts: Int64s, rows: Int64s) -> None:
+    """Writes the rows of windows one after another: `counts[i]` of them, the last one row `first + i`."""
     filled = 0
-    for i in range(len(oldest)):
-        at = oldest[i]
-        for _ in range(counts[i]):
-            rows[filled] = at
-            at = log[at, 3]
-            filled += 1
+    for i in range(len(counts)):
+        at = first + i
+        for k in range(counts[i] - 1, -1, -1):
+            rows[filled + k] = at
+            at = log[at, 2]
+        filled += counts[i]

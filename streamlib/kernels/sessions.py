@@ -17,12 +17,13 @@ import numpy as np
 import numpy.typing as npt
 
 from streamlib.kernels._jit import inline, kernel
-from streamlib.kernels.memory import I64
+from streamlib.kernels.memory import I64, load_i64, store_i64
 
 Int64s = npt.NDArray[np.int64]
 
 # A session.
 RECORD_WORDS = 8  # one cache line
+RECORD_BYTES = 8 * RECORD_WORDS
 FIRST = 0  # time of its first row
 LAST = 1  # time of its last row
 KEY = 2  # slot of its key; GONE, or ABSORBED
@@ -30,7 +31,7 @@ OLDER = 3  # the neighbours in the list of its key; NONE at the ends
 NEWER = 4
 NEXT = 5  # the next one in its bucket
 BORN = 6  # the batch that it began in
-INTO = 7  # where an absorbed one is to be found
+INTO = 7  # where it is to be found: itself, or what has absorbed it
 
 NONE = -1
 GONE = -1
@@ -73,138 +74,193 @@ def apart(late: I64, early: I64) -> I64:
     return np.uint64(late) - np.uint64(early)
 
 
+@inline
+def absorb(key: I64, older: I64, newer: I64, newest: I64, sessions: I64, batch: I64, absorbed: I64) -> I64:
+    """Makes two neighbours one; returns the one that is left. The other remembers `absorbed`.
+
+    One that began in this batch has no aggregates yet, so it is the one to go.
+    """
+    low, high = sessions + RECORD_BYTES * older, sessions + RECORD_BYTES * newer
+    into, gone = older, newer
+    if load_i64(low, BORN) == batch:
+        into, gone = newer, older
+    before, after = load_i64(low, OLDER), load_i64(high, NEWER)
+    left, lost = sessions + RECORD_BYTES * into, sessions + RECORD_BYTES * gone
+    store_i64(left, FIRST, load_i64(low, FIRST))
+    store_i64(left, LAST, load_i64(high, LAST))
+    store_i64(left, OLDER, before)
+    store_i64(left, NEWER, after)
+    if before != NONE:
+        store_i64(sessions + RECORD_BYTES * before, NEWER, into)
+    if after != NONE:
+        store_i64(sessions + RECORD_BYTES * after, OLDER, into)
+    else:
+        store_i64(newest, key, into)
+    store_i64(lost, KEY, ABSORBED)
+    store_i64(lost, INTO, into)
+    store_i64(lost, OLDER, absorbed)
+    return into
+
+
+@inline
+def follow_absorbed(absorbed: I64, sessions: I64, batch: I64, joined: I64) -> I64:
+    """Has each absorbed session, from the last on, know the open one; writes the pairs of older ones.
+
+    What the last one went into is open. What another went into is open, or was absorbed after it.
+    """
+    count = np.int64(0)
+    while absorbed != NONE:
+        lost = sessions + RECORD_BYTES * absorbed
+        into = load_i64(sessions + RECORD_BYTES * load_i64(lost, INTO), INTO)
+        store_i64(lost, INTO, into)
+        if load_i64(lost, BORN) != batch:
+            store_i64(joined, 2 * count, absorbed)
+            store_i64(joined, 2 * count + 1, into)
+            count += np.int64(1)
+        absorbed = load_i64(lost, OLDER)
+    return count
+
+
+@inline
+def begin_session(
+    key: I64,
+    time: I64,
+    older: I64,
+    newer: I64,
+    born: I64,
+    newest: I64,
+    sessions: I64,
+    free: I64,
+    state: I64,
+) -> I64:
+    """Puts a new session of one row between its neighbours; returns its number. It remembers `born`."""
+    new = load_i64(state, USED)
+    back = load_i64(state, FREE)
+    if back > 0:
+        new = load_i64(free, back - 1)
+        store_i64(state, FREE, back - 1)
+    else:
+        store_i64(state, USED, new + 1)
+    store_i64(state, OPEN, load_i64(state, OPEN) + 1)
+    record = sessions + RECORD_BYTES * new
+    store_i64(record, FIRST, time)
+    store_i64(record, LAST, time)
+    store_i64(record, KEY, key)
+    store_i64(record, OLDER, older)
+    store_i64(record, NEWER, newer)
+    store_i64(record, BORN, load_i64(state, BATCH))
+    store_i64(record, INTO, new)
+    if older != NONE:
+        store_i64(sessions + RECORD_BYTES * older, NEWER, new)
+    if newer != NONE:
+        store_i64(sessions + RECORD_BYTES * newer, OLDER, new)
+    else:
+        store_i64(newest, key, new)
+    store_i64(record, NEXT, born)
+    return new
+
+
+@inline
+def file_born(born: I64, gap: I64, shift: I64, sessions: I64, free: I64, wheel: I64, state: I64) -> None:
+    """Files the sessions of a batch, from the last on; those that it has absorbed again are gone."""
+    back = load_i64(state, FREE)
+    while born != NONE:
+        record = sessions + RECORD_BYTES * born
+        following = load_i64(record, NEXT)
+        if load_i64(record, KEY) == ABSORBED:
+            store_i64(record, KEY, GONE)
+            store_i64(free, back, born)
+            back += 1
+        else:
+            bucket = (deadline(load_i64(record, LAST), gap) >> shift) & np.int64(WHEEL - 1)
+            store_i64(record, NEXT, load_i64(wheel, bucket))
+            store_i64(wheel, bucket, born)
+        born = following
+    store_i64(state, FREE, back)
+
+
 @kernel(
-    "int64(ints, ints, int64, int64, uint64, int64, int64[::1], int64[:, ::1], int64[::1], int64[::1], int64[::1],"
-    " int64[::1], int64[:, ::1])"
+    "int64(int64, int64, int64, int64, int64, uint64, int64, int64, int64, int64, int64, int64, int64, int64)"
 )
 def assign_sessions(
-    keys: Int64s,
-    times: Int64s,
+    rows: I64,
+    keys: I64,
+    times: I64,
     floor: I64,
     gap: I64,
     longest: I64,
     shift: I64,
-    newest: Int64s,
-    sessions: Int64s,
-    free: Int64s,
-    wheel: Int64s,
-    state: Int64s,
-    found: Int64s,
-    joined: Int64s,
+    newest: I64,
+    sessions: I64,
+    free: I64,
+    wheel: I64,
+    state: I64,
+    found: I64,
+    joined: I64,
 ) -> I64:
     """Writes each row's session to `found`; returns how many older sessions were absorbed.
 
     Args:
-        keys: the slot of each row's key.
-        times: ns.
+        keys: address of the slots of the rows' keys.
+        times: address of the rows' times, ns.
         floor: no session may have closed for rows from here on, ns.
         gap: ns.
         longest: of a session from its first to its last row, ns. Where it is not the largest uint64, the
             rows of a key come in the order of time.
         shift: the size of a bucket of the wheel, as a power of two.
-        newest: by key slot the newest open session, or NONE.
-        sessions: records, with room for `len(keys)` more.
-        free: numbers that have come back; `state` says how many.
-        wheel: the first session of each bucket, or NONE.
-        joined: pairs (absorbed, into) of sessions that were there before this batch.
+        newest: address; by key slot the newest open session, or NONE.
+        sessions: address of the records, with room for `rows` more.
+        free: address of the numbers that have come back; `state` says how many.
+        wheel: address of the first session of each bucket, or NONE.
+        state: address of what is counted.
+        found: address of a word for each row.
+        joined: address of pairs (absorbed, into) of sessions that were there before this batch.
     """
     width = np.uint64(gap)
-    batch = state[BATCH] + np.int64(1)
-    state[BATCH] = batch
+    batch = load_i64(state, BATCH) + 1
+    store_i64(state, BATCH, batch)
     behind = np.int64(0)
-    # Absorbed sessions form a list, the last first, by the word that is free in them.
-    absorbed = np.int64(NONE)
-    for i in range(len(keys)):
-        time = times[i]
+    absorbed, born = np.int64(NONE), np.int64(NONE)  # lists, the last first, by words that are not in use
+    for i in range(rows):
+        time = load_i64(times, i)
         behind += np.int64(time < floor)
-        key = keys[i]
+        key = load_i64(keys, i)
         newer = np.int64(NONE)
-        at = newest[key]
-        while at != NONE and time < sessions[at, FIRST] and apart(sessions[at, FIRST], time) > width:
+        at = load_i64(newest, key)
+        while at != NONE:
+            record = sessions + RECORD_BYTES * at
+            first = load_i64(record, FIRST)
+            if time >= first or apart(first, time) <= width:
+                break
             newer = at
-            at = sessions[at, OLDER]
+            at = load_i64(record, OLDER)
         if at != NONE:
-            last = sessions[at, LAST]
-            first = sessions[at, FIRST]
-            if time > last:
-                if apart(time, last) <= width and apart(time, first) <= longest:
-                    sessions[at, LAST] = time
-                    found[i] = at
-                    continue
-            elif time >= first:
-                found[i] = at
+            record = sessions + RECORD_BYTES * at
+            first, last = load_i64(record, FIRST), load_i64(record, LAST)
+            # Without branches: which of these it is cannot be predicted where rows are out of order.
+            if (time >= first) & (time <= deadline(last, gap)) & (apart(time, first) <= longest):
+                store_i64(record, LAST, max(last, time))
+                store_i64(found, i, at)
                 continue
-            else:
-                sessions[at, FIRST] = time
-                older = sessions[at, OLDER]
-                if older != NONE:
-                    end = sessions[older, LAST]
-                    if time <= end or apart(time, end) <= width:
-                        # They are one. One of this batch has no aggregates yet: it is the one to go.
-                        into, gone = older, at
-                        if sessions[older, BORN] == batch:
-                            into, gone = at, older
-                        sessions[into, FIRST] = sessions[older, FIRST]
-                        sessions[into, LAST] = sessions[at, LAST]
-                        before, after = sessions[older, OLDER], sessions[at, NEWER]
-                        sessions[into, OLDER] = before
-                        sessions[into, NEWER] = after
-                        if before != NONE:
-                            sessions[before, NEWER] = into
-                        if after != NONE:
-                            sessions[after, OLDER] = into
-                        else:
-                            newest[key] = into
-                        sessions[gone, KEY] = ABSORBED
-                        sessions[gone, INTO] = into
-                        sessions[gone, OLDER] = absorbed
-                        absorbed = gone
-                        state[OPEN] -= np.int64(1)
-                        at = into
-                found[i] = at
+            if time < first:
+                store_i64(record, FIRST, time)
+                older = load_i64(record, OLDER)
+                if older != NONE and time <= deadline(load_i64(sessions + RECORD_BYTES * older, LAST), gap):
+                    into = absorb(key, older, at, newest, sessions, batch, absorbed)
+                    absorbed = at + older - into
+                    at = into
+                    store_i64(state, OPEN, load_i64(state, OPEN) - 1)
+                store_i64(found, i, at)
                 continue
-        if state[FREE] > 0:
-            state[FREE] -= np.int64(1)
-            new = free[state[FREE]]
-        else:
-            new = state[USED]
-            state[USED] += np.int64(1)
-        state[OPEN] += np.int64(1)
-        sessions[new, FIRST] = time
-        sessions[new, LAST] = time
-        sessions[new, KEY] = key
-        sessions[new, OLDER] = at
-        sessions[new, NEWER] = newer
-        sessions[new, BORN] = batch
-        if at != NONE:
-            sessions[at, NEWER] = new
-        if newer != NONE:
-            sessions[newer, OLDER] = new
-        else:
-            newest[key] = new
-        bucket = (deadline(time, gap) >> shift) & np.int64(WHEEL - 1)
-        sessions[new, NEXT] = wheel[bucket]
-        wheel[bucket] = new
-        found[i] = new
-    state[BEHIND] = behind
-    if absorbed == NONE:
-        return np.int64(0)
-    # The last to be absorbed is in an open one; those before it are in open ones or in later ones.
+        born = begin_session(key, time, at, newer, born, newest, sessions, free, state)
+        store_i64(found, i, born)
+    store_i64(state, BEHIND, behind)
     count = np.int64(0)
-    while absorbed != NONE:
-        into = sessions[absorbed, INTO]
-        if sessions[into, KEY] == ABSORBED:
-            into = sessions[into, INTO]
-            sessions[absorbed, INTO] = into
-        if sessions[absorbed, BORN] != batch:
-            joined[count, 0] = absorbed
-            joined[count, 1] = into
-            count += np.int64(1)
-        absorbed = sessions[absorbed, OLDER]
-    for i in range(len(keys)):
-        at = found[i]
-        if sessions[at, KEY] == ABSORBED:
-            found[i] = sessions[at, INTO]
+    if absorbed != NONE:
+        count = follow_absorbed(absorbed, sessions, batch, joined)
+        for i in range(rows):
+            store_i64(found, i, load_i64(sessions + RECORD_BYTES * load_i64(found, i), INTO))
+    file_born(born, gap, shift, sessions, free, wheel, state)
     return count
 
 

@@ -14,6 +14,7 @@ whole when the window closes. Panes are identified by the window's start::
 * `Tumbling`: windows whose starts the kernel computes itself.
 * `TwoStacks`: panes of slices of time, and the sum over the latest of them, for windows that overlap.
 * `SlotTable`: aggregates per key, without windows; a slot per key, and keys that are freed one by one.
+* `SessionTable`: the open sessions of each key; `NumberedStore`: aggregates by number, for what has no keys.
 * `Expiry`: which slots have had no row for long.
 * `AsOfStore`: the rows of each key through time, and which of them held when.
 * `OrderedBuffer`: rows that wait until the watermark has passed them, and come out in order.
@@ -21,25 +22,31 @@ whole when the window closes. Panes are identified by the window's start::
 Modules: `panes` (the store), `pane` (one pane's memory and growth), `directory` (window start to
 pane, as the kernels read it), `fused` (the generated loop of a plan), `probe` (the loop that finds
 records), `values` and `value_store` (values that are no words, beside the records), `slots` (one pane
-that never closes), `expiry`, `ordered`, `layout` (what lies where in the blocks that Python and
+that never closes), `rings` (the last rows of each key, and aggregates over
+them; `rolling_source` generates its loop, `rolling_values` has what is no words), `row_states` (what
+functions of rows keep of a key), `sessions`, `numbered`, `expiry`, `ordered`, `layout` (what lies where in the blocks that Python and
 kernels share).
 """
 
 from streamlib.state.asof import AsOfStore
 from streamlib.state.expiry import Expiry
+from streamlib.state.numbered import NumberedStore
 from streamlib.state.ordered import Order, OrderedBuffer, joined
 from streamlib.state.panes import Closed, PaneStore, Tumbling, with_fields
+from streamlib.state.sessions import ClosedSessions, SessionTable
 from streamlib.state.slots import SlotColumn, SlotTable, Touched
-from streamlib.state.two_stacks import MergingStore, TwoStacks
+from streamlib.state.two_stacks import TwoStacks
 
 __all__ = [
     "AsOfStore",
     "Closed",
+    "ClosedSessions",
     "Expiry",
-    "MergingStore",
+    "NumberedStore",
     "Order",
     "OrderedBuffer",
     "PaneStore",
+    "SessionTable",
     "SlotColumn",
     "SlotTable",
     "Touched",

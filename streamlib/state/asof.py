@@ -16,7 +16,19 @@ import pyarrow as pa
 
 from streamlib.aggregates.accumulators import as_given, as_kept, kept_type
 from streamlib.aggregates.plan import AccumulatorPlan
-from streamlib.kernels.asof import NODE_WORDS, PLACE, TIME, append_nodes, living_nodes, match_nodes
+from streamlib.kernels.asof import (
+    BACKWARD,
+    BUCKETS_MAX,
+    NODE_WORDS,
+    PLACE,
+    TIME,
+    UNLIMITED,
+    append_nodes,
+    living_nodes,
+    match_nodes,
+    rough_order,
+)
+from streamlib.kernels.columns import values_of
 from streamlib.state.slots import SlotColumn, SlotTable
 from streamlib.state.value_store import ValueStore
 
@@ -24,6 +36,8 @@ Int64s = npt.NDArray[np.int64]
 
 ROWS_MIN = 4096
 """Rows below which dropping some is not worth it."""
+_JOIN_FROM = 4
+"""The chunks of values are joined when at least one in so many rows is asked for."""
 
 
 class AsOfStore:
@@ -38,7 +52,8 @@ class AsOfStore:
 
     >>> store = AsOfStore([pa.field("k", pa.string())], [pa.field("v", pa.int64())])
     >>> store.add(pa.record_batch({"k": ["a", "a"]}), [pa.array([1, 2])], np.array([10, 20]))
-    >>> found = store.match(pa.record_batch({"k": ["a", "b"]}), np.array([15, 15]), 0, True, -1)
+    >>> slots = store.slots_of(pa.record_batch({"k": ["a", "b"]}))
+    >>> found = store.match(slots, np.array([15, 15]), BACKWARD, True, UNLIMITED)
     >>> found.tolist(), store.values(found)[0].to_pylist()
     ([0, -1], [1, None])
     """
@@ -52,6 +67,8 @@ class AsOfStore:
     def clear(self) -> None:
         """Drops everything."""
         self.rows = 0
+        self._place = 0  # how many rows the cursors have passed
+        self._in_order = True
         self._limit = ROWS_MIN
         self._slots_limit = ROWS_MIN
         self._nodes: Any = np.empty((64, NODE_WORDS), dtype=np.int64)
@@ -71,32 +88,75 @@ class AsOfStore:
     @property
     def is_due(self) -> bool:
         """Whether `drop` should be called: rows or keys have doubled since it was."""
-        return self.rows > self._limit or self._table.count > self._slots_limit
+        return self.rows > self._limit or self._table.count > self._slots_limit or not self._in_order
 
     def add(self, keys: pa.RecordBatch, values: Sequence[pa.Array], times: Int64s) -> None:
-        """Adds rows: of each key in the order of time, and not before those that are there."""
+        """Adds rows: of each key in the order of time, and not before those that are there.
+
+        Rows of all keys should come in that order: else each match is a search until `drop` is called.
+        """
         if not len(times):
             return
+        rising = bool((times[1:] >= times[:-1]).all())
+        last = self._nodes[self.rows - 1, TIME] if self.rows else times[0]
+        self._in_order = self._in_order and rising and bool(last <= times[0])
         self._chain(self._table.find(keys), times)
         for store, column in zip(self._values, values, strict=True):
             store.append(as_kept(column))
 
-    def match(
-        self, keys: pa.RecordBatch, times: Int64s, direction: int, exact: bool, tolerance: int
-    ) -> Int64s:
-        """The row that belongs to each key and time, -1 for none; see `kernels.asof.match_nodes`."""
-        slots = self._table.find(keys)
-        found = np.empty(len(times), dtype=np.int64)
-        heads = self._heads.upto(self._table.count)
-        match_nodes(slots, times, self._nodes, heads, direction, exact, tolerance, found)
+    def slots_of(self, keys: pa.RecordBatch) -> Int64s:
+        """The slot of each key; they hold until something is dropped."""
+        return self._table.find(keys)
+
+    def match(self, slots: Int64s, times: Int64s, direction: int, exact: bool, tolerance: int) -> Int64s:
+        """The row that belongs to each slot and time, -1 for none; see `kernels.asof.match_nodes`."""
+        found = np.full(len(times), -1, dtype=np.int64)
+        if not self.rows or not len(times):
+            return found
+        times = np.ascontiguousarray(times)
+        parts = min(BUCKETS_MAX, 1 << (len(times) // 4).bit_length())
+        order = np.empty(len(times), dtype=np.int64)
+        if not rough_order(times, np.zeros(parts + 1, dtype=np.int64), order):
+            order = order[:0]
+        count = self._table.count
+        heads, firsts, cursors = (c.upto(count) for c in (self._heads, self._firsts, self._cursors))
+        place = self._place if self._in_order else -1
+        nodes, rows = self._nodes, self.rows
+        place = match_nodes(
+            slots,
+            times,
+            order,
+            nodes,
+            rows,
+            heads,
+            firsts,
+            cursors,
+            place,
+            direction,
+            exact,
+            tolerance,
+            found,
+        )
+        self._place = place if place >= 0 else self._place
         return found
 
     def values(self, rows: Int64s) -> list[pa.Array]:
         """The columns of some rows; null where there is none."""
-        return [
-            as_given(store.take(rows), field.type)
-            for store, field in zip(self._values, self.value_fields, strict=True)
-        ]
+        missing = rows < 0
+        validity, places = None, rows
+        if missing.any():
+            validity = pa.py_buffer(np.packbits(~missing, bitorder="little"))
+            places = np.where(missing, 0, rows)
+        joins = 0 < self.rows < len(rows) * _JOIN_FROM
+        found = []
+        for store, field in zip(self._values, self.value_fields, strict=True):
+            kept = store.all() if joins else None  # one chunk is taken from at once
+            if kept is not None and kept.null_count == 0 and _is_wide(field.type):
+                data = pa.py_buffer(values_of(kept)[places])
+                found.append(pa.Array.from_buffers(field.type, len(rows), [validity, data]))
+            else:
+                found.append(as_given(store.take(rows), field.type))
+        return found
 
     def drop(self, since: int, low: int, keeps_last: bool) -> None:
         """Drops what no row at `since` or later can be matched with.
@@ -110,12 +170,16 @@ class AsOfStore:
         seen = np.zeros(self._table.count, dtype=np.uint8)
         begin = living_nodes(self._nodes, self.rows, since, low, keeps_last, seen, out)
         living = out[begin:]
-        if len(living) < self.rows:
+        if not self._in_order:
+            living = living[np.argsort(self._nodes[living, TIME], kind="stable")]
+        if len(living) < self.rows or not self._in_order:
             slots, times = self._nodes[living, PLACE] >> 32, self._nodes[living, TIME]
             for store in self._values:
                 store.keep(living)
-            self._heads.upto(self._table.count)[:] = -1
-            self.rows = 0
+            for column in (self._heads, self._firsts, self._cursors):
+                column.upto(self._table.count)[:] = -1
+            self.rows = self._place = 0
+            self._in_order = True
             self._nodes = np.empty((max(64, len(living)), NODE_WORDS), dtype=np.int64)
             self._chain(slots, times)
         self._limit = 2 * self.rows + ROWS_MIN
@@ -136,8 +200,8 @@ class AsOfStore:
             grown = np.empty((max(count, 2 * len(self._nodes)), NODE_WORDS), dtype=np.int64)
             grown[: self.rows] = self._nodes[: self.rows]
             self._nodes = grown
-        heads = self._heads.upto(self._table.count)
-        append_nodes(slots, np.ascontiguousarray(times), self._nodes, heads, self.rows)
+        heads, firsts = self._heads.upto(self._table.count), self._firsts.upto(self._table.count)
+        append_nodes(slots, np.ascontiguousarray(times), self._nodes, heads, firsts, self.rows)
         self.rows = count
 
     def _drop_keys(self) -> None:
@@ -146,7 +210,8 @@ class AsOfStore:
         living = np.flatnonzero(heads >= 0)
         if self._table.count > 2 * len(living) + ROWS_MIN:
             keys = self._table.read(living).keys
-            kept = heads[living]
+            columns = (self._heads, self._firsts, self._cursors)
+            kept = [column.upto(len(heads))[living] for column in columns]
             numbers = np.full(len(heads), -1, dtype=np.int64)
             numbers[living] = np.arange(len(living))
             places = self._nodes[: self.rows, PLACE]
@@ -155,9 +220,16 @@ class AsOfStore:
             if len(living):
                 slots = self._table.find(keys)
                 assert slots[-1] == len(living) - 1, "each key that has rows has a slot again"
-                self._heads.upto(len(living))[:] = kept
+                columns = (self._heads, self._firsts, self._cursors)
+                for column, values in zip(columns, kept, strict=True):
+                    column.upto(len(living))[:] = values
         self._slots_limit = 2 * len(living) + 2 * ROWS_MIN
 
     def _new_keys(self) -> None:
         self._table = SlotTable(self.key_fields, AccumulatorPlan([]))
-        self._heads = SlotColumn(np.int64, -1)
+        self._heads, self._firsts, self._cursors = (SlotColumn(np.int64, -1) for _ in range(3))
+
+
+def _is_wide(kind: pa.DataType) -> bool:
+    """Whether a value is a whole machine word."""
+    return bool(pa.types.is_primitive(kind) and kind.bit_width == 64)

@@ -21,7 +21,8 @@ from streamlib.aggregates.accumulators import (
 from streamlib.aggregates.plan import AccumulatorPlan
 from streamlib.state.grouping import Located
 from streamlib.state.kept_columns import KeptColumns
-from streamlib.state.kept_pairs import KeptBuckets, KeptDistinct, KeptRegisters
+from streamlib.state.kept_distinct import KeptDistinct
+from streamlib.state.kept_pairs import KeptBuckets, KeptRegisters
 from streamlib.state.kept_rows import KeptRows
 from streamlib.state.pane import Pane
 
@@ -31,8 +32,8 @@ _KINDS: dict[type[Collected], Any] = {
     Buckets: KeptBuckets,
     Distinct: KeptDistinct,
     Registers: KeptRegisters,
-    StateColumns: KeptColumns,
 }
+_ROOM_MIN = 64
 
 
 class Collecting:
@@ -45,16 +46,21 @@ class Collecting:
     def __init__(self, plan: AccumulatorPlan) -> None:
         self._plan = plan
         self._first = len(plan.kept)
+        self._rooms = [_ROOM_MIN] * len(plan.collected)
 
     def open(self, pane: Pane) -> None:
         """Readies a new pane."""
-        pane.collected = [self._made(item.collected, item.input) for item in self._plan.collected]
+        pane.collected = [
+            self._made(item.collected, self._plan.input_types[item.input], room)
+            for item, room in zip(self._plan.collected, self._rooms, strict=True)
+        ]
 
-    def _made(self, collected: Collected, index: int) -> Any:
-        kind = self._plan.input_types[index]
+    def _made(self, collected: Collected, kind: pa.DataType, room: int) -> Any:
         if isinstance(collected, Rows):
             return KeptRows(collected, collected.item_type(kind))
-        return _KINDS[type(collected)](collected, collected.value_type(kind))
+        if isinstance(collected, StateColumns):
+            return KeptColumns(collected)
+        return _KINDS[type(collected)](collected, collected.value_type(kind), room)
 
     def add(
         self,
@@ -93,6 +99,7 @@ class Collecting:
 
     def values(self, pane: Pane, partial: bool, slots: Int64s | None = None) -> list[pa.Array]:
         """What each slot of a pane has, or some: for other stores (partial), or for results."""
+        self._rooms = [getattr(kept, "room", _ROOM_MIN) for kept in pane.collected]
         return [
             kept.partial(pane.count, slots) if partial else kept.final(pane.count, slots)
             for kept in pane.collected

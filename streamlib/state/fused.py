@@ -32,11 +32,13 @@ class Variant:
         key_kind: how keys become words.
         key_nulls: EXACT keys may be null.
         nullable: for each input, whether it may be null.
+        placed: keys are slots of an index, and records are found by `placed_probe`.
     """
 
     key_kind: KeyKind
     key_nulls: bool
     nullable: tuple[bool, ...]
+    placed: bool = False
 
 
 def key_words(kind: KeyKind) -> int:
@@ -49,9 +51,11 @@ def add_kernel(plan: AccumulatorPlan, variant: Variant) -> Kernel[..., int]:
     return _frame("add_rows", plan, variant, _add_body(plan, variant))
 
 
-def merge_kernel(plan: AccumulatorPlan, kind: KeyKind, key_nulls: bool) -> Kernel[..., int]:
+def merge_kernel(
+    plan: AccumulatorPlan, kind: KeyKind, key_nulls: bool, placed: bool = False
+) -> Kernel[..., int]:
     """The kernel ``merge_rows(first_row, rows, call) -> row`` that merges states of other stores."""
-    variant = Variant(kind, key_nulls, ())
+    variant = Variant(kind, key_nulls, (), placed)
     return _frame("merge_rows", plan, variant, _merge_body(plan, variant))
 
 
@@ -104,6 +108,35 @@ def _frame_at(name: str, plan: AccumulatorPlan, body: _Body) -> Kernel[..., int]
     return generated(name, text.source(), SIGNATURE, "streamlib.state.fused")
 
 
+def merge_panes_kernel(plan: AccumulatorPlan) -> Kernel[..., int]:
+    """The kernel ``merge_panes(first_record, records, call) -> record`` that merges a pane into another one.
+
+    Records begin with the slots of their keys. It stops at a record that the other pane, whose descriptor
+    is at CALL_DIRECTORY, lacks room for. For plans that keep all in words.
+    """
+    assert not plan.kept and not plan.collected, "what lies beside the records is not merged"
+    body = _merge_body(plan, Variant(KeyKind.EXACT, False, ()))
+    record_words = key_words(KeyKind.EXACT) + len(plan.words)
+    text = _Text()
+    text.imports.update(body.imports)
+    text.use("streamlib.kernels.memory", "load_i64", "store_i64")
+    text.use("streamlib.state.placed_probe", "place_record")
+    text.add(
+        "def merge_panes(first_record, records, call):",
+        f"    source = call[{layout.CALL_SOURCE}]",
+        f"    pane = call[{layout.CALL_DIRECTORY}]",
+        f"    template = call[{layout.CALL_TEMPLATE}]",
+        "    for at in range(first_record, records):",
+        f"        other = source + {8 * record_words} * at",
+        f"        record = place_record(pane, load_i64(other, 0), template, {record_words})",
+        "        if record == 0:",
+        "            return at",
+        *("        " + line for line in body.each[1:]),
+        "    return records",
+    )
+    return generated("merge_panes", text.source(), SIGNATURE, "streamlib.state.fused")
+
+
 def _frame(name: str, plan: AccumulatorPlan, variant: Variant, body: _Body) -> Kernel[..., int]:
     """A kernel that serves rows [first_row, rows) and returns the row it stopped at.
 
@@ -152,6 +185,29 @@ def _frame(name: str, plan: AccumulatorPlan, variant: Variant, body: _Body) -> K
     else:
         text.add(f"        words = {c(layout.CALL_KEY_VALUES)}")
     text.add(
+        *(
+            _find_placed_lines(text, plan, head)
+            if variant.placed
+            else _find_lines(plan, variant, head, key_row)
+        ),
+        "        for i in range(served):",
+        "            record = load_i64(found, i)",
+        "            at = row + i",
+        *("            " + line for line in body.each),
+        "        row += served",
+        "        if served < count:",
+        "            break",
+        *("    " + line for line in body.after),
+        "    return row",
+    )
+    return generated(name, text.source(), SIGNATURE, "streamlib.state.fused")
+
+
+def _find_lines(plan: AccumulatorPlan, variant: Variant, head: int, key_row: str) -> list[str]:
+    """Lines that find, or make, the records of a chunk's rows by their keys."""
+    c = "call[{}]".format
+    is_bytes = variant.key_kind is KeyKind.BYTES
+    return [
         f"        if {c(layout.CALL_PREFETCH)} != 0:",
         "            prefetch_records(",
         f"                count, starts, words, {c(layout.CALL_DIRECTORY)}, {c(layout.CALL_DIRECTORY_MASK)},",
@@ -164,17 +220,20 @@ def _frame(name: str, plan: AccumulatorPlan, variant: Variant, body: _Body) -> K
         f"            {c(layout.CALL_DIRECTORY)}, {c(layout.CALL_DIRECTORY_MASK)}, {c(layout.CALL_TEMPLATE)},",
         f"            {head + len(plan.words)}, {head}, {c(layout.CALL_NOTES)}, row, {c(layout.CALL_REPORT)}, found,",
         "        )",
-        "        for i in range(served):",
-        "            record = load_i64(found, i)",
-        "            at = row + i",
-        *("            " + line for line in body.each),
-        "        row += served",
-        "        if served < count:",
-        "            break",
-        *("    " + line for line in body.after),
-        "    return row",
-    )
-    return generated(name, text.source(), SIGNATURE, "streamlib.state.fused")
+    ]
+
+
+def _find_placed_lines(text: _Text, plan: AccumulatorPlan, head: int) -> list[str]:
+    """The same by the slots that an index has given to keys."""
+    c = "call[{}]".format
+    text.use("streamlib.state.placed_probe", "find_placed")
+    return [
+        "        served = find_placed(",
+        f"            count, starts, words, {c(layout.CALL_DIRECTORY)}, {c(layout.CALL_DIRECTORY_MASK)},",
+        f"            {c(layout.CALL_TEMPLATE)}, {head + len(plan.words)},",
+        f"            {c(layout.CALL_REPORT)}, found,",
+        "        )",
+    ]
 
 
 @dataclass(slots=True)

@@ -21,7 +21,7 @@ class KeptColumns:
         collected: with the user's aggregate.
     """
 
-    def __init__(self, collected: StateColumns, kind: pa.DataType) -> None:
+    def __init__(self, collected: StateColumns) -> None:
         self._aggregate = collected.aggregate
         self._initial = collected.initial()
         self._state: Columns = {name: _rows(value, 16) for name, value in self._initial.items()}

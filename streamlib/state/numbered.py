@@ -165,7 +165,9 @@ class _Records(Pane):
     """A pane without a table: its slots are handed out by others."""
 
     def __init__(self, plan: AccumulatorPlan, template: Int64s) -> None:
-        super().__init__(0, 0, 0, len(template), False, [field.type for field in plan.kept_fields[: len(plan.kept)]])
+        super().__init__(
+            0, 0, 0, len(template), False, [field.type for field in plan.kept_fields[: len(plan.kept)]]
+        )
         self._clean = template
 
     @property

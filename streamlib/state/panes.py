@@ -203,6 +203,10 @@ class PaneStore:
         """The kernel that adds rows."""
         return add_kernel(self.plan, variant)
 
+    def _merging(self) -> Kernel[..., int]:
+        """The kernel that merges states."""
+        return merge_kernel(self.plan, self._kind, self._key_nulls)
+
     def merge(self, partial: pa.RecordBatch) -> None:
         """Adds the states of `partials` of another store with the same keys and plan."""
         columns = len(self.key_schema)
@@ -226,7 +230,7 @@ class PaneStore:
         encoded = self._set_keys(keys)
         kernel = self._kernels.get(self._key_nulls)
         if kernel is None:
-            kernel = merge_kernel(self.plan, self._kind, self._key_nulls)
+            kernel = self._merging()
             self._kernels[self._key_nulls] = kernel
         if self._winners is not None:
             self._winners.begin_merge(kept[: len(self.plan.kept)], keys.num_rows)
@@ -390,14 +394,7 @@ class PaneStore:
     def _make_room(self) -> None:
         reason, start = int(self._report[layout.REPORT_REASON]), int(self._report[layout.REPORT_START])
         if reason == layout.NO_PANE:
-            pane = Pane(
-                start,
-                self._next_number,
-                self._slots_expected,
-                self._head + len(self.plan.words),
-                self._kind is KeyKind.BYTES,
-                [field.type for field in self.plan.kept_fields],
-            )
+            pane = self._new_pane(start)
             self._next_number += 1
             if self._collecting is not None:
                 self._collecting.open(pane)
@@ -416,6 +413,16 @@ class PaneStore:
         if pane.is_large:
             self._large.add(pane.number)
             self._call[layout.CALL_PREFETCH] = 1
+
+    def _new_pane(self, start: int) -> Pane:
+        return Pane(
+            start,
+            self._next_number,
+            self._slots_expected,
+            self._head + len(self.plan.words),
+            self._kind is KeyKind.BYTES,
+            self.plan.value_types,
+        )
 
     def _keep_keys(self, keys: pa.RecordBatch, notes: Int64s) -> None:
         """Appends the key columns of new slots to their panes: one take, then a slice per pane."""

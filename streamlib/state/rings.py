@@ -145,7 +145,7 @@ class RollingState:
         """Where the rows lie that are in the windows of rows [begin, end), window after window."""
         counts = np.ascontiguousarray(rolled.state[begin:end, 0])
         found = np.empty(int(counts.sum()), dtype=np.int64)
-        expand_windows(self._log, np.ascontiguousarray(rolled.oldest[begin:end]), counts, found)
+        expand_windows(self._log, rolled.first + begin, counts, found)
         return found
 
     def times(self, places: Int64s) -> Int64s:

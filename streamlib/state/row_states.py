@@ -131,6 +131,8 @@ class ValueWords:
             return words.values, words.validity, words.bit, words
         first = self._store.append(as_kept(column).take(pa.array(np.arange(len(column)))))
         places = np.arange(first, first + len(column))
+        if pa.types.is_null(column.type):
+            column = pa.nulls(len(column), pa.int8())  # which has a bitmap
         return address(places), *validity_of(column), (places, column)
 
     def values(self, words: Int64s, valid: npt.NDArray[np.bool_]) -> pa.Array:

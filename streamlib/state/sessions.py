@@ -20,6 +20,7 @@ from streamlib.elements import MAX_TIME, MIN_TIME
 from streamlib.kernels import sessions as kernels
 from streamlib.kernels.columns import decoded
 from streamlib.state.numbered import NumberedStore
+from streamlib.state.pane import address
 from streamlib.state.panes import Closed, with_fields
 from streamlib.state.slots import SlotColumn, SlotTable
 
@@ -27,7 +28,7 @@ Int64s = npt.NDArray[np.int64]
 
 _SPARE = 4
 """Numbers are given out anew when only one of so many belongs to an open session."""
-_SPARE_MIN = 4096
+_SPARE_MIN = 16_384
 _NO_LIMIT = np.uint64(2**64 - 1)
 _EACH_ITS_OWN = np.uint64(0)
 _TIME = pa.timestamp("ns", "UTC")
@@ -204,19 +205,20 @@ class SessionTable:
         self._make_room(rows)
         found, joined = np.empty(rows, dtype=np.int64), np.empty((rows, 2), dtype=np.int64)
         count = kernels.assign_sessions(
-            slots,
-            time,
+            rows,
+            address(slots),
+            address(time),
             self._closed_before,
             self.gap,
             longest,
             self._shift,
-            self._newest_of_keys(),
-            self._records,
-            self._free,
-            self._wheel,
-            self._counts,
-            found,
-            joined,
+            address(self._newest_of_keys()),
+            address(self._records),
+            address(self._free),
+            address(self._wheel),
+            address(self._counts),
+            address(found),
+            address(joined),
         )
         assert not self._counts[kernels.BEHIND], "a row came for a session that has closed"
         self._states.upto(int(self._counts[kernels.USED]))
@@ -253,6 +255,7 @@ class SessionTable:
         records = self._records[numbers]
         for word in (kernels.OLDER, kernels.NEWER):
             records[:, word] = renumbered[records[:, word]]
+        records[:, kernels.INTO] = np.arange(len(numbers))
         newest = self._newest_of_keys()
         newest[:] = renumbered[newest]
         self._counts[kernels.USED], self._counts[kernels.FREE] = len(numbers), 0
@@ -291,4 +294,3 @@ class SessionTable:
             numbers = self._open()
             self._records[numbers, kernels.KEY] = renumbered[self._records[numbers, kernels.KEY]]
             self._newest.keep(live)
-

@@ -18,58 +18,18 @@ rows of a slice are added to.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 from sortedcontainers import SortedDict
 
 from streamlib.aggregates.plan import AccumulatorPlan
-from streamlib.state.pane import address
-from streamlib.state.panes import Closed, PaneStore
+from streamlib.state.panes import Closed
+from streamlib.state.placed import KeySlots, PlacedPane, PlacedStore, StoredSums, WordSums
 
-Int64s = npt.NDArray[np.int64]
-
-_BACK = 0
-_RESULT = 1
-_FRONT = 2
-"""Panes of sums: the first of the front; the others follow."""
 _SLACK = 5 / 4
 """Sums of slices with the same keys may differ in what they reserve."""
-
-
-class MergingStore(PaneStore):
-    """A store whose panes are merged with one another."""
-
-    def read(self, start: int) -> Closed:
-        """A pane as it is, for other stores; its state changes with the pane."""
-        return self._closed(self._panes[start], partial=True)
-
-    def result(self, start: int) -> Closed:
-        """A pane's results, which stay as they are."""
-        closed = self._closed(self._panes[start])
-        return Closed(start, closed.keys, closed.state.copy(), closed.kept, self.plan)
-
-    def absorb(self, start: int, part: Closed) -> None:
-        """Merges what `read` gave, of this store or another with the same keys and plan, into a pane."""
-        state = np.ascontiguousarray(part.state)
-        self._merge(part.keys, np.full(len(state), start, dtype=np.int64), address(state), part.kept)
-
-    def take(self, start: int) -> Closed:
-        """Takes out a pane for another store, which can `absorb` it."""
-        part = self.read(start)
-        self._take_out(start)
-        return part
-
-    def drop(self, start: int) -> None:
-        """Frees a pane."""
-        self._take_out(start)
-
-    def size(self, start: int) -> int:
-        """Bytes that a pane reserves."""
-        return int(self._panes[start].nbytes)
 
 
 class TwoStacks:
@@ -81,8 +41,10 @@ class TwoStacks:
 
     Attributes:
         slices: all that are not dropped, by their start. Rows are added here.
+        amendments: panes of rows that do not enter their slice yet, by any number.
         pushed: slices that start before are pushed.
 
+    >>> import numpy as np
     >>> from streamlib.aggregates import AccumulatorPlan, Count
     >>> stacks = TwoStacks([pa.field("k", pa.string())], AccumulatorPlan([(Count(), None, None)]))
     >>> keys, times = pa.record_batch({"k": ["a", "b", "a"]}), np.array([0, 10, 20])
@@ -97,50 +59,63 @@ class TwoStacks:
     """
 
     def __init__(self, key_fields: Sequence[pa.Field], plan: AccumulatorPlan) -> None:
-        self.slices = MergingStore(key_fields, plan)
-        self._sums = MergingStore(key_fields, plan)
-        self._front: Any = SortedDict()  # slice start -> pane of the sum from there
+        self._keys = KeySlots(key_fields)
+        self.slices = PlacedStore(self._keys, plan)
+        self.amendments = PlacedStore(self._keys, plan)
+        kind = StoredSums if plan.kept or plan.collected else WordSums
+        self._sums = kind(self._keys, plan)
+        self._front: Any = SortedDict()  # slice start -> the sum from there
         self._front_ends: int | None = None
+        self._back: PlacedPane | None = None
         self._oldest_in_back: int | None = None
-        self._next_sum = _FRONT
         self.pushed: int | None = None
 
     @property
     def nbytes(self) -> int:
         """Bytes reserved."""
-        return self.slices.nbytes + self._sums.nbytes
+        return self._keys.nbytes + sum(pane.nbytes for pane in self._panes())
+
+    def _panes(self) -> list[PlacedPane]:
+        back = [] if self._back is None else [self._back]
+        return [*self.slices.panes(), *self.amendments.panes(), *self._front.values(), *back]
+
+    def compact(self) -> None:
+        """Forgets the keys that are in no pane, from time to time."""
+        if self._keys.is_due:
+            self._keys.compact(self._panes())
 
     def drop(self, before: int) -> None:
         """Frees the slices that start before `before`."""
-        for start in self._starts(None, before):
-            self.slices.drop(start)
-        for start in list(self._front.irange(None, before, (True, False))):
-            self._sums.drop(self._front.pop(start))
+        starts = self.slices.starts()
+        while starts and starts[0] < before:
+            self.slices.take(starts[0])
+        while self._front and self._front.keys()[0] < before:
+            self._sums.free(self._front.popitem(0)[1])
         if self._oldest_in_back is not None and self._oldest_in_back < before:
             self._flip()
 
     def push(self, before: int) -> None:
         """Pushes the slices that start before `before` and are not pushed yet."""
         for start in self._starts(self.pushed, before):
-            self._sums.absorb(_BACK, self.slices.read(start))
+            self._back = self._sums.plus(self._back, self.slices.pane(start))
             if self._oldest_in_back is None:
                 self._oldest_in_back = start
         self.pushed = before
 
-    def amend(self, start: int, part: Closed) -> None:
+    def amend(self, start: int, pane: PlacedPane) -> None:
         """Adds to a slice, pushed or not; it need not exist.
 
         Args:
             start: of a slice that would not have been dropped.
         """
-        self.slices.absorb(start, part)
+        self.slices.absorb(start, pane)
         if self.pushed is None or start >= self.pushed:
             return
         if self._front_ends is not None and start < self._front_ends:
             for key in self._front.irange(None, start):
-                self._sums.absorb(self._front[key], part)
+                self._front[key] = self._sums.plus(self._front[key], pane)
             return
-        self._sums.absorb(_BACK, part)
+        self._back = self._sums.plus(self._back, pane)
         if self._oldest_in_back is None or start < self._oldest_in_back:
             self._oldest_in_back = start
 
@@ -148,47 +123,40 @@ class TwoStacks:
         """The sum of all slices that are pushed; None when there are none."""
         if self.pushed is None:
             return None
-        parts: list[tuple[MergingStore, int]] = []
-        nearest = next(iter(self._front), None)
+        parts: list[PlacedPane] = []
+        nearest = self._front.keys()[0] if self._front else None
+        if nearest is not None:
+            parts.append(self._front[nearest])
         if self._front_ends is not None:
             alone = self._starts(None, self._front_ends if nearest is None else nearest)
-            parts += [(self.slices, start) for start in alone]
-        if nearest is not None:
-            parts.append((self._sums, self._front[nearest]))
-        if self._oldest_in_back is not None:
-            parts.append((self._sums, _BACK))
-        if not parts:
-            return None
-        if len(parts) == 1:
-            store, start = parts[0]
-            return store.result(start)
-        self._merged(parts)
-        return self._sums.pop(_RESULT)
-
-    def _merged(self, parts: Iterable[tuple[MergingStore, int]]) -> None:
-        for store, start in parts:
-            self._sums.absorb(_RESULT, store.read(start))
+            parts += [self.slices.pane(start) for start in alone]
+        if self._back is not None:
+            parts.append(self._back)
+        total = None
+        for part in parts:
+            total = self._sums.plus(total, part)
+        return None if total is None else self._sums.closed(total)
 
     def _flip(self) -> None:
         """Makes the front of all slices that are pushed, and empties the back."""
         for pane in self._front.values():
-            self._sums.drop(pane)
+            self._sums.free(pane)
         self._front.clear()
-        if self._oldest_in_back is not None:
-            self._sums.drop(_BACK)
-            self._oldest_in_back = None
+        if self._back is not None:
+            self._sums.free(self._back)
+        self._back = self._oldest_in_back = None
         self._front_ends = self.pushed
-        since = 0
+        total, since = None, 0
         for start in reversed(self._starts(None, self.pushed)):
-            self._sums.absorb(_RESULT, self.slices.read(start))
-            since += self.slices.size(start)
-            if since * _SLACK >= self._sums.size(_RESULT):
-                since = 0
-                self._sums.absorb(self._next_sum, self._sums.read(_RESULT))
-                self._front[start] = self._next_sum
-                self._next_sum += 1
-        if _RESULT in self._sums.starts():
-            self._sums.drop(_RESULT)
+            pane = self.slices.pane(start)
+            if since == 0 and total is not None:
+                total = self._sums.plus(None, total)  # the one before stays in the front
+            total = self._sums.plus(total, pane)
+            since += pane.nbytes
+            if since * _SLACK >= total.nbytes:
+                self._front[start], since = total, 0
+        if total is not None and since:
+            self._sums.free(total)
 
     def _starts(self, first: int | None, before: int | None) -> list[int]:
         """The starts of slices from `first` to before `before`."""

@@ -85,7 +85,8 @@ class JoinVerbs:
                 )
             left, right = _keys(on, left_on, right_on)
             forever = isinstance(tolerance, Forever)
-            within = None if tolerance is None or forever else duration_ns(tolerance, "tolerance")
+            limited = None if isinstance(tolerance, Forever) else tolerance
+            within = None if limited is None else duration_ns(limited, "tolerance")
             lateness = duration_ns(allowed_lateness, "allowed_lateness")
         except StreamlibError as error:
             raise error.in_step("asof_join", at) from None
@@ -131,9 +132,7 @@ class JoinVerbs:
             )
         time = self._node.inputs[side].time
         at = user_location()
-        return Stream(
-            SideNode(inputs=(self._node,), at=at, tag=tag, side_schema=schema, side_time=time)
-        )
+        return Stream(SideNode(inputs=(self._node,), at=at, tag=tag, side_schema=schema, side_time=time))
 
 
 Keys = tuple[str, ...]

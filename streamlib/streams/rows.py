@@ -11,7 +11,7 @@ from typing import Any, Self
 import pyarrow as pa
 
 from streamlib.errors import Location, StreamlibError, user_location
-from streamlib.expr import Expr, to_expr
+from streamlib.expr import Expr, col, to_expr
 from streamlib.graph import Node
 
 
@@ -123,7 +123,7 @@ class RowVerbs:
 
         return type(self)(ExplodeNode(inputs=(self._node,), at=user_location(), columns=names))
 
-    def split(self, predicate: Expr) -> tuple[Self, Self]:
+    def split(self, predicate: Expr | str) -> tuple[Self, Self]:
         """Two streams: the rows for which `predicate` is true, and all others. Null counts as false.
 
         >>> import pyarrow as pa, streamlib as sl
@@ -134,7 +134,8 @@ class RowVerbs:
         from streamlib.operators.part import split
 
         with _Made("split") as at:
-            matching, rest = split(self._node, to_expr(predicate), at)
+            chosen = col(predicate) if isinstance(predicate, str) else to_expr(predicate)
+            matching, rest = split(self._node, chosen, at)
             return type(self)(matching), type(self)(rest)
 
     def with_row_id(self, name: str = "row_id") -> Self:

@@ -17,9 +17,10 @@ from streamlib.contracts import Format, OverlappingWindow, Sink, Window
 from streamlib.elements import duration_ns
 from streamlib.errors import BuildError, user_location
 from streamlib.eventtime import IdlePolicy
-from streamlib.expr import Expr, named_exprs, to_expr
+from streamlib.expr import Expr, col, named_exprs, to_expr
 from streamlib.graph import SideNode, SinkNode
 from streamlib.streams.errors import ErrorVerbs
+from streamlib.streams.foreign import ForeignVerbs
 from streamlib.streams.functions import FunctionVerbs
 from streamlib.streams.joins import JoinVerbs
 from streamlib.streams.looking import LookingVerbs
@@ -46,7 +47,7 @@ UNTIL_END = UntilEnd()
 """A `max_delay` for batch work: the watermark waits for the end of the input, and no row is late."""
 
 
-class Stream(LookingVerbs, RowVerbs, FunctionVerbs, JoinVerbs, ErrorVerbs, SocketVerbs):
+class Stream(LookingVerbs, RowVerbs, FunctionVerbs, JoinVerbs, ErrorVerbs, SocketVerbs, ForeignVerbs):
     """Rows that never change, on their way."""
 
     # Time.
@@ -107,8 +108,8 @@ class Stream(LookingVerbs, RowVerbs, FunctionVerbs, JoinVerbs, ErrorVerbs, Socke
 
     # Rows.
 
-    def filter(self, predicate: Expr) -> Self:
-        """Keeps the rows for which `predicate` is true (null counts as false).
+    def filter(self, predicate: Expr | str) -> Self:
+        """Keeps the rows for which `predicate`, or the column of this name, is true (null counts as false).
 
         >>> import pyarrow as pa, streamlib as sl
         >>> sl.read_arrow(pa.table({"n": [1, None, 3]})).filter(sl.col("n") > 1).collect().to_pydict()
@@ -116,7 +117,8 @@ class Stream(LookingVerbs, RowVerbs, FunctionVerbs, JoinVerbs, ErrorVerbs, Socke
         """
         from streamlib.operators.filter import FilterNode
 
-        return type(self)(FilterNode(inputs=(self._node,), at=user_location(), predicate=to_expr(predicate)))
+        at, chosen = user_location(), col(predicate) if isinstance(predicate, str) else to_expr(predicate)
+        return type(self)(FilterNode(inputs=(self._node,), at=at, predicate=chosen))
 
     def select(self, *exprs: Expr | str, **named: Any) -> Self:
         """Only the given columns: names, expressions, or new names for them as keywords.
@@ -258,7 +260,10 @@ class Stream(LookingVerbs, RowVerbs, FunctionVerbs, JoinVerbs, ErrorVerbs, Socke
         return self.write(sink)
 
     def print(self, rows: int = 20) -> SinkNode:
-        """Prints the first `rows` rows as a table, and how many more there were."""
+        """Prints the first `rows` rows as a table, and how many more there were, when the run has ended.
+
+        A run over endless input ends when it is stopped. Until then `iter_batches` has the rows.
+        """
         from streamlib.connectors.console import PrintSink
 
         return self.write(PrintSink(rows=rows))

@@ -152,8 +152,8 @@ class Table(ErrorVerbs):
 
         sink = TableSink()
         node = SinkNode(inputs=(self._node,), at=user_location(), sink=sink.for_table(self.keys))
-        run(node, workers=workers, batch_rows=batch_rows, progress=False)
-        return sink.table()
+        report = run(node, workers=workers, batch_rows=batch_rows, progress=False)
+        return self.schema.empty_table() if report.status == "explained" else sink.table()
 
     def head(self, n: int = 5) -> pa.Table:
         """The first `n` rows of the last state. What they are is known when the input has ended."""

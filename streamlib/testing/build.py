@@ -17,6 +17,7 @@ from streamlib.operators.union import UnionNode
 from streamlib.operators.windows.cumulative import CumulativeWindow
 from streamlib.operators.windows.hopping import HoppingWindow
 from streamlib.operators.windows.same_window import SameWindow
+from streamlib.operators.windows.session import SessionWindow
 from streamlib.operators.windows.tumbling import TumblingWindow
 from streamlib.streams import Stream
 from streamlib.testing.list_source import Item, ListSource, Pause
@@ -207,6 +208,8 @@ def _window(spec: Windowed) -> Any:
         return HoppingWindow(spec.size, spec.every, spec.offset)
     if spec.kind == "cumulative":
         return CumulativeWindow(spec.size, spec.every, spec.offset)
+    if spec.kind == "session":
+        return SessionWindow(spec.size, spec.every or None)
     return SameWindow() if spec.kind == "same" else TumblingWindow(spec.size, spec.offset)
 
 

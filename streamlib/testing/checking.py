@@ -14,21 +14,23 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 
 from streamlib.connectors.memory import CollectSink
+from streamlib.connectors.tables import LastState
 from streamlib.contracts import Source
 from streamlib.errors import StreamlibError
 from streamlib.graph import Node, SourceNode
 from streamlib.graph.plan import topological
+from streamlib.operators.running import TableNode
 from streamlib.runtime.execute import Execution
 from streamlib.runtime.inline import run_inline
 from streamlib.runtime.run import Checkpoint, RunOptions
 from streamlib.runtime.worker import Worker
-from streamlib.streams import Stream
+from streamlib.streams import Stream, Table
 from streamlib.testing.compare import assert_same
 from streamlib.testing.list_source import ListSource
 from streamlib.testing.manual_clock import ManualClock
 from streamlib.testing.rebuild import as_list_source, max_delays, rebuild, shuffled
 from streamlib.testing.recut import function_that_sees_the_cut
-from streamlib.testing.running import jumping, schedule_of
+from streamlib.testing.running import as_list, jumping, schedule_of
 from streamlib.testing.watched import WatchedSink
 
 WHOLE = 65_536
@@ -66,7 +68,7 @@ class _KilledError(Exception):
 
 
 def check(
-    pipeline: Stream | Sequence[Stream],
+    pipeline: Stream | Table | Sequence[Stream | Table],
     *,
     workers: Sequence[int] = (1, 2, 3),
     batch_rows: Sequence[int] = (1, 7, WHOLE),
@@ -81,7 +83,7 @@ def check(
     `flat_map` and `map_batches` are called with their rows cut in other places, too.
 
     Args:
-        pipeline: a stream, or several that are run together.
+        pipeline: a stream, or several that are run together. Of a `Table` the last states are compared.
         workers: numbers of workers.
         batch_rows: sizes of batches.
         seeds: of schedules, cuts, orders of arrival and crash points.
@@ -101,8 +103,7 @@ def check(
     >>> t.check(ticks.window(sl.tumbling("10s")).agg(total=sl.col("v").sum()), seeds=[1], workers=[1, 2])
     9
     """
-    streams = [pipeline] if isinstance(pipeline, Stream) else list(pipeline)
-    nodes = [stream._node for stream in streams]
+    nodes: list[Node] = [each._node for each in as_list(pipeline)]
     lists = {
         id(n): as_list_source(n.source, lenient=n.on_error is not None and n.on_error.policy != "fail")
         for n in topological(nodes)
@@ -173,7 +174,17 @@ def play(nodes: Sequence[Node], lists: dict[int, ListSource], variation: Variati
         if ended:
             break
         resume = last or resume
-    return [pa.concat_tables(tables) for tables in committed]
+    return [_result(node, pa.concat_tables(tables)) for node, tables in zip(nodes, committed, strict=True)]
+
+
+def _result(node: Node, rows: pa.Table) -> pa.Table:
+    """The rows of a stream; of a table the last state that its changes lead to."""
+    if not isinstance(node, TableNode):
+        return rows
+    state = LastState(rows.schema, node.keys)
+    for batch in rows.to_batches():
+        state.apply(batch)
+    return state.table()
 
 
 class _Run:

@@ -18,7 +18,7 @@ def assert_same(wanted: pa.Table, got: pa.Table, what: str) -> None:
     >>> assert_same(pa.table({"n": [1, 2]}), pa.table({"n": [2, 1]}), "the order of rows does not matter")
     """
     if wanted.schema != got.schema:
-        raise AssertionError(f"{what}\n  expected {wanted.schema}\n  got      {got.schema}")
+        raise AssertionError("\n".join([what, *_schema_differences(wanted.schema, got.schema)]))
     expected, found = Counter(lines_of(wanted)), Counter(lines_of(got))
     if expected == found:
         return
@@ -27,6 +27,18 @@ def assert_same(wanted: pa.Table, got: pa.Table, what: str) -> None:
     lines += [f"  missing {line}" for line in missing[:ROWS_SHOWN]]
     lines += [f"  extra   {line}" for line in extra[:ROWS_SHOWN]]
     raise AssertionError("\n".join(lines))
+
+
+def _schema_differences(wanted: pa.Schema, got: pa.Schema) -> list[str]:
+    if wanted.names != got.names:
+        return [f"  expected the columns {', '.join(wanted.names)}", f"  got      {', '.join(got.names)}"]
+    both = zip(wanted, got, strict=True)
+    lines = [
+        f"  column {one.name!r} is {other.type}, not {one.type}"
+        for one, other in both
+        if one.type != other.type
+    ]
+    return lines or [f"  expected {wanted}", f"  got      {got}"]
 
 
 def lines_of(rows: pa.Table) -> list[str]:

@@ -170,6 +170,8 @@ def _order(row: ModelRow) -> tuple[object, ...]:
 def windows_of(time: int, spec: Windowed, values: RowData) -> list[tuple[int, int]]:
     """The bounds of the windows that a row is in, the one that ends first before the others.
 
+    Of a session those that it would have if the row were alone.
+
     >>> windows_of(7, Windowed(Read(0), (), 10, 0, 0, "sums", "hopping", 4), {})
     [(0, 10), (4, 14)]
     """
@@ -182,6 +184,8 @@ def windows_of(time: int, spec: Windowed, values: RowData) -> list[tuple[int, in
             found.append((start, start + spec.size))
             start -= spec.every
         return found[::-1]
+    if spec.kind == "session":
+        return [(time, time + spec.size)]
     start = (time - spec.offset) // spec.size * spec.size + spec.offset
     if spec.kind == "tumbling":
         return [(start, start + spec.size)]
@@ -197,13 +201,13 @@ def _aggregate(
     for row in sorted(rows, key=_order):
         windows = windows_of(row.time, spec, row.values)
         if refused is None:
-            missed = sum(row.mark >= end + spec.lateness for _, end in windows)
+            missed = sum(row.mark >= closes for closes in _closings(row, spec))
         else:
             missed = refused.get(row.values.get("id"), 0)
         if missed:
             start, end = windows[0]
             bounds: RowData = {
-                "late_by": row.mark - (end + spec.lateness),
+                "late_by": row.mark - _closings(row, spec)[0] + (spec.kind == "session"),
                 "windows_late": missed,
                 "window_start": start,
                 "window_end": end,
@@ -211,6 +215,8 @@ def _aggregate(
             late.append(replace(row, values={**row.values, **bounds}))
         for bounds_of_one in windows[missed:]:
             groups.setdefault((*(row.values[k] for k in spec.keys), *bounds_of_one), []).append(row)
+    if spec.kind == "session":
+        groups = _sessions(groups, spec)
     results = []
     for (*key, begin, finish), members in groups.items():
         values: RowData = dict(zip(spec.keys, key, strict=True))
@@ -219,6 +225,30 @@ def _aggregate(
             values[name] = _value(aggregate, [m.values[column] if column else 0 for m in members])
         results.append(ModelRow(values, None, time=int(str(finish)) - 1))
     return results, late
+
+
+def _closings(row: ModelRow, spec: Windowed) -> list[int]:
+    """The marks from which on the windows of a row refuse it. A session does when the mark lies after the row."""
+    if spec.kind == "session":
+        return [row.time + spec.lateness + 1]
+    return [end + spec.lateness for _, end in windows_of(row.time, spec, row.values)]
+
+
+def _sessions(
+    groups: dict[tuple[object, ...], list[ModelRow]], spec: Windowed
+) -> dict[tuple[object, ...], list[ModelRow]]:
+    """The windows of single times put together, in the order of time."""
+    found: dict[tuple[object, ...], list[ModelRow]] = {}
+    open_ones: dict[tuple[object, ...], tuple[int, int]] = {}
+    for (*key, begin, _), members in sorted(groups.items(), key=lambda item: int(str(item[0][-2]))):
+        time, of = int(str(begin)), tuple(key)
+        first, last = open_ones.get(of, (time, time))
+        joins = time - last <= spec.size and (not spec.every or time - first <= spec.every)
+        before = found.pop((*of, first, last + spec.size), []) if joins else []
+        first = first if joins else time
+        open_ones[of] = first, time
+        found[*of, first, time + spec.size] = before + members
+    return found
 
 
 def _value(aggregate: str, values: list[object]) -> object:

@@ -9,6 +9,8 @@ from typing import overload
 import pyarrow as pa
 
 from streamlib.connectors.memory import CollectSink
+from streamlib.connectors.tables import TableSink
+from streamlib.errors import BuildError, user_location
 from streamlib.eventtime import IdlePolicy
 from streamlib.exchange.channel import CHANNEL_BYTES_MAX
 from streamlib.graph import SinkNode
@@ -18,7 +20,7 @@ from streamlib.runtime.execute import Execution
 from streamlib.runtime.inline import Schedule, run_inline
 from streamlib.runtime.run import RunOptions
 from streamlib.runtime.worker import Worker
-from streamlib.streams import Stream
+from streamlib.streams import Stream, Table
 from streamlib.testing.manual_clock import ManualClock
 
 JUMPS_MAX = 10_000
@@ -27,7 +29,7 @@ JUMPS_MAX = 10_000
 
 @overload
 def run(
-    pipeline: Stream,
+    pipeline: Stream | Table,
     *,
     workers: int = ...,
     batch_rows: int = ...,
@@ -39,7 +41,7 @@ def run(
 
 @overload
 def run(
-    pipeline: Sequence[Stream],
+    pipeline: Sequence[Stream | Table],
     *,
     workers: int = ...,
     batch_rows: int = ...,
@@ -50,7 +52,7 @@ def run(
 
 
 def run(
-    pipeline: Stream | Sequence[Stream],
+    pipeline: Stream | Table | Sequence[Stream | Table],
     *,
     workers: int = 1,
     batch_rows: int = 65_536,
@@ -59,6 +61,8 @@ def run(
     clock: ManualClock | None = None,
 ) -> pa.Table | list[pa.Table]:
     """The rows of a stream, or of several that are run together, sorted as `collect` sorts them.
+
+    Of a `Table` it is the last state.
 
     All workers run on the calling thread. When none can go on the clock jumps, so that idle splits
     come back at once and nothing sleeps.
@@ -80,10 +84,8 @@ def run(
     >>> run(sl.read(source([{"n": 1}, {"n": 2}])).filter(sl.col("n") > 1), workers=2).to_pydict()
     {'n': [2]}
     """
-    streams = [pipeline] if isinstance(pipeline, Stream) else list(pipeline)
-    sinks = [CollectSink() for _ in streams]
-    shown = [HiddenColumnsNode(inputs=(stream._node,)) for stream in streams]
-    nodes = [SinkNode(inputs=(node,), sink=sink) for node, sink in zip(shown, sinks, strict=True)]
+    ends = [_End(each) for each in as_list(pipeline)]
+    nodes = [end.node for end in ends]
     clock = clock or ManualClock()
     execution = Execution(nodes, workers, RunOptions(batch_rows, channel_bytes_max, clock))
     try:
@@ -95,14 +97,50 @@ def run(
         raise
     finally:
         execution.close()
-    tables = [_sorted(node, sink.table()) for node, sink in zip(shown, sinks, strict=True)]
-    return tables[0] if isinstance(pipeline, Stream) else tables
+    tables = [end.rows() for end in ends]
+    return tables[0] if isinstance(pipeline, Stream | Table) else tables
 
 
-def _sorted(hidden: HiddenColumnsNode, rows: pa.Table) -> pa.Table:
-    (node,) = hidden.inputs
-    results = node.timed and any(n.state_bound() != "none" for n in topological([node]))
-    return hidden.sorted(rows, results)
+def as_list(pipeline: Stream | Table | Sequence[Stream | Table]) -> list[Stream | Table]:
+    """The streams and tables of what a test hands over.
+
+    Raises:
+        BuildError: something else, such as a sink.
+    """
+    given = [pipeline] if isinstance(pipeline, Stream | Table | SinkNode) else list(pipeline)
+    for each in given:
+        if not isinstance(each, Stream | Table):
+            raise BuildError(
+                "a test runs streams and tables",
+                at=user_location(),
+                expected="what comes before .print(), .write(...) or .write_files(...)",
+                got=repr(each),
+            )
+    return given
+
+
+class _End:
+    """Where a stream's rows, or a table's last state, are collected."""
+
+    def __init__(self, given: Stream | Table) -> None:
+        self._sink: CollectSink | TableSink
+        self._hidden: HiddenColumnsNode | None = None
+        if isinstance(given, Table):
+            self._sink = TableSink()
+            self.node = SinkNode(inputs=(given._node,), sink=self._sink.for_table(given.keys))
+        else:
+            self._sink = CollectSink()
+            self._hidden = HiddenColumnsNode(inputs=(given._node,))
+            self.node = SinkNode(inputs=(self._hidden,), sink=self._sink)
+
+    def rows(self) -> pa.Table:
+        """What came, sorted as `collect` sorts it."""
+        rows = self._sink.table()
+        if self._hidden is None:
+            return rows
+        (node,) = self._hidden.inputs
+        results = node.timed and any(n.state_bound() != "none" for n in topological([node]))
+        return self._hidden.sorted(rows, results)
 
 
 def schedule_of(seed: int) -> Schedule:

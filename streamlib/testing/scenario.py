@@ -251,9 +251,13 @@ def _second(
 
 
 def _shaped(shapes: random.Random, window: Windowed, unit: int) -> Windowed:
-    """The window, or one that overlaps in its place."""
+    """The window, or one that overlaps, or sessions in its place."""
     units = window.size // unit
-    if shapes.random() < 0.5:
+    drawn = shapes.random()
+    if drawn < 0.15:
+        longest = shapes.choice((0, 0, 0, 3, 12)) * unit
+        return replace(window, kind="session", every=longest, offset=0)
+    if drawn < 0.5:
         return window
     if shapes.random() < 0.7:
         every = shapes.choice([n for n in (1, 2, 3, 5, 7, units) if n <= units]) * unit

@@ -54,8 +54,9 @@ class Windowed:
     """Windows, keyed by `keys`, aggregated by the plan of that name in `PLANS`; times in ns.
 
     Attributes:
-        kind: ``tumbling``, ``hopping``, ``cumulative``, or ``same``: the window that a result is of.
-        every: from one hop or step to the next.
+        kind: ``tumbling``, ``hopping``, ``cumulative``, ``session`` or ``same``: the window that a result is of.
+        size: of a session the gap.
+        every: from one hop or step to the next; of a session its largest length, 0 for none.
     """
 
     input: Spec

@@ -91,9 +91,13 @@ def test_explain_covers_start_head_and_iter_batches(folder: Path, capsys: pytest
         "assert (job.running, job.wait().status, job.stop().rows_in) == (False, 'explained', 0)\n"
         "assert 'explained' in str(job.why())\n"
         "assert (n.head().num_rows, list(n.iter_batches())) == (0, [])\n"
+        "ts = pa.array([1], pa.timestamp('s'))\n"
+        "keyed = sl.read_arrow(pa.table({'ts': ts, 'k': ['a']})).event_time('ts', '1s').key_by('k')\n"
+        "table = keyed.agg(n=sl.count())\n"
+        "assert table.collect().schema == table.schema and table.head().num_rows == 0\n"
     )
     assert main(["explain", "more.py"]) == 0
-    assert capsys.readouterr().out.count("plan ") == 3
+    assert capsys.readouterr().out.count("plan ") == 5
     (folder / "none.py").write_text("print('hello')\n")
     assert main(["explain", "none.py"]) == 0
     assert "none.py runs no pipeline" in capsys.readouterr().out
@@ -239,6 +243,10 @@ def test_schema_of_what_is_not_there(folder: Path, capsys: pytest.CaptureFixture
     assert main(["schema", "nowhere.csv"]) == 1
     told = capsys.readouterr().err
     assert told.startswith("SourceError: there is no such file") and "Traceback" not in told
+    (folder / "access.log").write_text("a line\n")
+    assert main(["schema", "access.log"]) == 1
+    told = capsys.readouterr().err
+    assert "'.log'" in told and "step:" not in told, "there is no script whose line could be named"
 
 
 # ---- the command itself ------------------------------------------------------------------------------

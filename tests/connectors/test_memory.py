@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import Any
 
 import duckdb
 import numpy as np
+import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
@@ -74,6 +76,24 @@ def test_columns() -> None:
 def test_what_is_no_table_is_refused(data: Any, problem: str) -> None:
     with pytest.raises(BuildError, match=problem):
         ArrowSource(data)
+
+
+@pytest.mark.parametrize(
+    ("data", "hint"),
+    [
+        ({"a": [1]}, "pa.table"),
+        ([{"a": 1}], "from_pylist"),
+        ("ticks.csv", "read_files"),
+        (Path("ticks.csv"), "read_files"),
+        (pl.LazyFrame({"a": [1]}), ".collect()"),
+        (pd.DataFrame({"a": ["text", 1]}), "convert the column"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_can_be_made_a_table_says_how(data: Any, hint: str) -> None:
+    with pytest.raises(BuildError, match="cannot be read as Arrow") as caught:
+        ArrowSource(data)
+    assert caught.value.hint is not None and hint in caught.value.hint
 
 
 def test_collected_rows_stand_by_worker() -> None:

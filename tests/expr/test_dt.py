@@ -231,8 +231,9 @@ def test_a_wall_clock_in_a_zone_agrees_with_polars(
 def test_a_wall_clock_that_is_no_one_instant_is_refused() -> None:
     twice, never = dt.datetime(2024, 10, 27, 2, 30), dt.datetime(2024, 3, 31, 2, 30)
     for moment, options in ((twice, {"non_existent": "null"}), (never, {"ambiguous": "null"}), (twice, {})):
-        with pytest.raises(DataError, match="cannot compute"):
+        with pytest.raises(DataError, match="cannot compute") as caught:
             one(col("t").dt.replace_time_zone("Europe/Berlin", **options), t=moment)  # type: ignore[arg-type]
+        assert f"say {'ambiguous' if moment is twice else 'non_existent'}=" in str(caught.value)
     late = one(col("t").dt.replace_time_zone("Europe/Berlin", non_existent="latest"), t=never)
     assert late.astimezone(dt.UTC) == dt.datetime(2024, 3, 31, 1, tzinfo=dt.UTC)
 

@@ -75,6 +75,8 @@ GROUPS = (
             "Stream.key_by",
             "sl.KeyedStream",
             "KeyedStream.*",
+            "sl.RollingStream",
+            "RollingStream.agg",
             "sl.Table",
             "Table.*",
             "sl.FOREVER",
@@ -173,6 +175,22 @@ An expression is made by one of these functions and by operators: `+ - * / // % 
             "Expr.first",
             "Expr.last",
             "Expr.filter",
+        ),
+    ),
+    Group(
+        "Rows before",
+        "A row and those of its key before it, in `with_columns` and `select` of a keyed stream. "
+        "[The rows before](rolling.md) explains them.",
+        (
+            "Expr.shift",
+            "Expr.diff",
+            "Expr.pct_change",
+            "Expr.cum_sum",
+            "Expr.cum_min",
+            "Expr.cum_max",
+            "Expr.cum_count",
+            "Expr.forward_fill",
+            "Expr.ewm_mean",
         ),
     ),
     Group(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -15,7 +17,10 @@ from streamlib import testing as t
 from streamlib.connectors.memory import ArrowSource, CollectSink
 from streamlib.contracts import Sink, SinkWriter
 from streamlib.elements import duration_ns
-from streamlib.observe.why import Cause, answer, waiting_line
+from streamlib.observe.why import Cause, StepWhy, answer, waiting_line
+from streamlib.observe.why.waiting import _Held, _nobody_counts
+from streamlib.observe.why.words import Times
+from streamlib.operators.event_time import EventTimeNode
 from tests.observe.paused import NOON, bars, ns, opened, row
 
 SCHEMA = {"ts": "timestamp[us]", "n": "int64"}
@@ -118,6 +123,15 @@ def test_the_clock_will_go_on() -> None:
         found = run.go().wait(5).of("bars")
         assert found.cause is Cause.SILENT
         assert found.hint is not None and "idle='advance' goes on with the clock after 20 s" in found.hint
+
+
+def test_the_clock_goes_on_also_where_no_split_is_left() -> None:
+    node = timed(t.source([row(1)]), idle="advance", idle_after="20s")._node
+    assert isinstance(node, EventTimeNode)
+    held = _Held(node, node.make_clock(), ns(0), ns(10), Times())
+    nobody: Any = SimpleNamespace(states=lambda clock: [])
+    answer = _nobody_counts(nobody, StepWhy("bars", Cause.IDLE, "1 window open"), held)
+    assert answer.hint is not None and answer.hint.endswith("goes on with the clock after 20 s of silence")
 
 
 def test_a_jump_that_is_not_confirmed() -> None:

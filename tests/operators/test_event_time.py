@@ -75,6 +75,17 @@ def test_a_time_beyond_2262_is_an_error_that_names_the_row_and_the_step() -> Non
     assert caught.value.where == "ticks, row 1"
 
 
+def test_a_time_beyond_the_year_9999_asks_for_its_unit() -> None:
+    """Milliseconds that are taken for seconds, which no `datetime` can hold."""
+    numbers = pa.table({"t": [1_767_623_401_000]})
+    timed = sl.read_arrow(numbers).select(ts=sl.from_epoch("t", "s")).event_time("ts", max_delay="1s")
+    with pytest.raises(DataError, match="1767623401000 s since 1970") as caught:
+        timed.collect()
+    assert caught.value.hint is not None and "from_epoch" in caught.value.hint
+    assert caught.value.where == "arrow, row 0"
+    assert timed.on_error("skip").collect().num_rows == 0
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("batch_rows", [1, 100])
 def test_until_end_is_batch_work_no_row_is_late(workers: int, batch_rows: int) -> None:

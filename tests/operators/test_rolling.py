@@ -31,7 +31,9 @@ def keyed(rows: Sequence[Row] = (), max_delay: str = "0s") -> sl.KeyedStream:
 
 def table(rows: Sequence[Row]) -> pa.Table:
     columns = zip(*rows, strict=True) if rows else [()] * len(SCHEMA)
-    arrays = [pa.array(c, pa.int64() if f.name == "ts" else f.type) for c, f in zip(columns, SCHEMA, strict=True)]
+    arrays = [
+        pa.array(c, pa.int64() if f.name == "ts" else f.type) for c, f in zip(columns, SCHEMA, strict=True)
+    ]
     return pa.table([arrays[0].cast(SCHEMA.field("ts").type), *arrays[1:]], schema=SCHEMA)
 
 
@@ -112,7 +114,9 @@ def test_a_window_by_time_holds_the_rows_of_its_key_that_are_not_too_old(
 
 
 @given(rows=rows_of, count=st.sampled_from([1, 2, 5]), batch_rows=st.sampled_from([1, 3, 100]))
-def test_a_window_by_rows_holds_the_last_rows_of_its_key(rows: list[Row], count: int, batch_rows: int) -> None:
+def test_a_window_by_rows_holds_the_last_rows_of_its_key(
+    rows: list[Row], count: int, batch_rows: int
+) -> None:
     stream = everything(keyed(rows).rolling(rows=count))
     found = t.harness(stream, batch_rows=batch_rows)
     found.feed(table(rows))
@@ -137,7 +141,13 @@ def drawn(seed: int, rows: int = 60) -> list[Row]:
 
 
 @pytest.mark.parametrize(
-    "options", [{"window": "40ns"}, {"rows": 3}, {"rows": 5, "ttl": "15ns"}, {"window": "40ns", "allowed_lateness": "7ns"}]
+    "options",
+    [
+        {"window": "40ns"},
+        {"rows": 3},
+        {"rows": 5, "ttl": "15ns"},
+        {"window": "40ns", "allowed_lateness": "7ns"},
+    ],
 )
 @pytest.mark.parametrize("ordered", [False, True])
 def test_not_a_bit_depends_on_cuts_or_restores(options: dict[str, Any], ordered: bool) -> None:
@@ -207,13 +217,13 @@ def test_a_snapshot_is_open_data() -> None:
 
 def test_the_times_at_the_ends_of_the_range_wrap_nowhere() -> None:
     low, high = -(2**63), 2**63 - 1
-    rows = [(t, "a", 1, 0.0, "") for t in (low, low + 1, low + 10, 0, high - 10, high - 1)]
+    rows = [(t, "a", 1, 0.0, "") for t in (low, low + 1, low + 11, 0, high - 10, high - 1)]
     driven = t.harness(keyed().rolling("11ns").agg(n=sl.count()))
     driven.feed(table(rows[:3]))
     driven.watermark(low + 5)
     driven.feed(table(rows[3:]))
     driven.end()
-    assert driven.rows()["n"].to_pylist() == [1, 2, 3, 1, 1, 2]
+    assert driven.rows()["n"].to_pylist() == [1, 2, 2, 1, 1, 2]
     assert driven.forwarded == low + 5
 
 
@@ -221,7 +231,7 @@ def test_moments_and_what_needs_all_values_are_as_in_polars() -> None:
     rows = [row for row in drawn(11, 150) if row[2] is not None]
     rows = [(n, *row[1:]) for n, row in enumerate(rows)]
     v = col("v").cast("float64")
-    made = {"var": v.var(), "median": v.median(), "q": v.quantile(0.25)}
+    made = {"var": v.var(), "median": v.median(), "q": v.quantile(0.25, "linear")}
     stream = keyed(rows).rolling("40ns").agg(**made)
     found = stream.collect(workers=2, batch_rows=16).select(["k", "v", *made]).to_pylist()
     frame = pl.from_arrow(table(rows)).with_columns(pl.col("v").cast(pl.Float64).alias("f"))
@@ -233,14 +243,16 @@ def test_moments_and_what_needs_all_values_are_as_in_polars() -> None:
         q=pl.col("f").quantile(0.25, interpolation="linear"),
     ).sort("ts")
     for name in made:
-        assert [row[name] for row in found] == pytest.approx(wanted[name].to_list(), rel=1e-12), name
+        for row, value in zip(found, wanted[name].to_list(), strict=True):
+            assert row[name] == (None if value is None else pytest.approx(value, rel=1e-12)), name
 
 
 def test_columns_that_nobody_reads_are_not_carried() -> None:
-    rows = drawn(1)
-    stream = keyed(rows).rolling("40ns").agg(n=sl.count(), total=col("v").sum()).select("k", "total")
+    rows = [(3 * n, *row[1:]) for n, row in enumerate(drawn(1))]
     whole = keyed(rows).rolling("40ns").agg(n=sl.count(), total=col("v").sum())
-    assert stream.collect().equals(whole.collect().select(["k", "total"]))
+    assert whole._node.needs(frozenset({"k", "total"})) == [{"k", "v"}]
+    assert whole._node.needs(frozenset({"x", "total"})) == [{"k", "v", "x"}]
+    assert whole.select("x", "total").collect().equals(whole.collect().select(["x", "total"]))
 
 
 def test_dictionaries_come_out_plain_and_names_of_state_are_free() -> None:
@@ -248,8 +260,11 @@ def test_dictionaries_come_out_plain_and_names_of_state_are_free() -> None:
     names = ["rows", "in_front", "event_time", "event_order", "input_0", "window_start"]
     columns = {name: pa.array([f"{name} {n % 3}" for n in range(20)]).dictionary_encode() for name in names}
     source = sl.read_arrow(pa.table({"ts": seconds, "v": range(20), **columns}))
-    stream = source.event_time("ts", max_delay="3s").key_by(*names).rolling("7s").agg(
-        total=(col("v") + 1).sum(), first=col("rows").first()
+    stream = (
+        source.event_time("ts", max_delay="3s")
+        .key_by(*names)
+        .rolling("7s")
+        .agg(total=(col("v") + 1).sum(), first=col("rows").first())
     )
     t.check(stream, workers=(1, 2), batch_rows=(1, 7))
     found = stream.collect()

@@ -36,7 +36,9 @@ with marked as (
 select *, coalesce(mark > ts + {lateness}, false) as late from marked
 """
 
-_LATE = "select ts::bigint as ts, symbol, price, volume, (mark - {lateness} - ts)::bigint from {side} where late"
+_LATE = (
+    "select ts::bigint as ts, symbol, price, volume, (mark - {lateness} - ts)::bigint from {side} where late"
+)
 
 _RIGHT = """
 (select * from b where not late

@@ -73,7 +73,9 @@ class Sessions:
         ts = rows.column("ts").cast(pa.timestamp("ns")).cast(pa.int64())
         database = queries.database()
         database.register("given", rows.set_column(0, "ts", ts))
-        database.execute("create or replace temp table rows as select * replace (ts::hugeint as ts) from given")
+        database.execute(
+            "create or replace temp table rows as select * replace (ts::hugeint as ts) from given"
+        )
         named = {"delay": self.case.delay, "lateness": self.case.lateness, "gap": self.gap}
         text = query.format(judged=_JUDGED.format(**named), key=self.key, max=MAX, **named)
         return queries.canonical(database.execute(text).fetchall())
@@ -121,13 +123,17 @@ def test_sessions_by_text_and_by_float_equal_duckdb(drawn: Sessions) -> None:
     keyed = timed(case).key_by(drawn.key)
     if drawn.key == "price":
         keyed = timed(case).key_by(key=col("price"))
-    window = keyed.window(sl.session(format_duration(drawn.gap)), allowed_lateness=format_duration(case.lateness))
+    window = keyed.window(
+        sl.session(format_duration(drawn.gap)), allowed_lateness=format_duration(case.lateness)
+    )
     if drawn.key == "symbol":
         found, late = run(window.agg(**AGGREGATES), case)
         assert late == drawn.answer(_LATE)
         assert found == drawn.answer(_SESSIONS)
     else:
-        counts = window.agg(trades=sl.count(), volume=col("volume").sum()).collect(case.workers, case.batch_rows)
+        counts = window.agg(trades=sl.count(), volume=col("volume").sum()).collect(
+            case.workers, case.batch_rows
+        )
         wanted = [(s[0], s[1], s[2], s[3], s[9]) for s in drawn.answer(_SESSIONS)]
         assert queries.found(counts) == queries.canonical(wanted)
 
@@ -143,7 +149,9 @@ def test_sessions_without_keys_equal_duckdb(drawn: Sessions) -> None:
     assert queries.found(found) == queries.canonical(wanted)
 
 
-@given(drawn=sessions(keys=("symbol",), most_splits=2), longest=st.sampled_from([0, UNIT, SECOND, 3 * SECOND]))
+@given(
+    drawn=sessions(keys=("symbol",), most_splits=2), longest=st.sampled_from([0, UNIT, SECOND, 3 * SECOND])
+)
 def test_sessions_of_limited_length_equal_a_loop(drawn: Sessions, longest: int) -> None:
     case = drawn.case
     window = sl.session(format_duration(drawn.gap), max_length=format_duration(longest))

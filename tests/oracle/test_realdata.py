@@ -135,6 +135,53 @@ def test_first_trades_of_each_venue_and_symbol_one_by_one(
     assert _engine_bars(stream, workers, 1) == _trade_bars(first)
 
 
+# ---- sessions of trades ------------------------------------------------------------------------------
+
+_TRADE_SESSIONS = """
+with begun as (
+    select *, coalesce(trade_time - lag(trade_time) over w > interval 250 milliseconds, false)::int as begins
+    from trades window w as (partition by venue, symbol order by trade_time, seq)
+),
+numbered as (
+    select *, sum(begins) over (partition by venue, symbol order by trade_time, seq) as session from begun
+)
+select venue, symbol, epoch_ns(min(trade_time)) as window_start,
+    epoch_ns(max(trade_time)) + 250000000 as window_end, count(*) as trades,
+    first(price order by trade_time, seq) as open, max(price) as high,
+    last(price order by trade_time, seq) as close
+from numbered group by venue, symbol, session
+"""
+
+
+@pytest.fixture(scope="module")
+def expected_sessions(trades: pa.Table) -> list[Any]:
+    database = queries.database()
+    database.register("trades", trades)
+    return queries.canonical(database.execute(_TRADE_SESSIONS).fetchall())
+
+
+@pytest.mark.parametrize(("workers", "batch_rows"), [(1, 65_536), (2, 1_000), (4, 65_536)])
+def test_sessions_of_trades_with_a_gap_of_250_ms(
+    trades: pa.Table, expected_sessions: list[Any], workers: int, batch_rows: int
+) -> None:
+    stream = sl.read_arrow(trades).event_time("trade_time", max_delay="1s", per=["venue", "symbol"])
+    visits = (
+        stream.key_by("venue", "symbol")
+        .window(sl.session("250ms"))
+        .agg(
+            trades=sl.count(),
+            open=col("price").first(),
+            high=col("price").max(),
+            close=col("price").last(),
+        )
+    )
+    sink = CollectSink()
+    report = sl.run(visits.write(sink), workers=workers, batch_rows=batch_rows)
+    assert report.rows_late == 0
+    assert len(expected_sessions) > 1_000
+    assert queries.found(sink.table()) == expected_sessions
+
+
 # ---- flights: real disorder, up to 21.7 hours --------------------------------------------------------
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Callable
 
+import polars as pl
 import pyarrow as pa
 import pytest
 
 import streamlib as sl
 from streamlib import BuildError, ColumnNotFoundError, TypeMismatchError, col
+from streamlib.errors.elsewhere import OF_MODULE, OF_STREAM
 
 TICKS = pa.table(
     {"ts": pa.array([1, 2], pa.timestamp("s")), "symbol": ["A", "B"], "price": [1.0, 2.0], "volume": [1, 2]}
@@ -89,6 +92,12 @@ TIME: dict[str, Case] = {
         ["'2 fortnights'"],
     ),
     "months": (lambda: raw().event_time("ts", max_delay="1mo"), BuildError, ["calendar"]),
+    "no unit": (lambda: raw().event_time("ts", max_delay="2"), BuildError, ["write the unit: '2s'"]),
+    "a unit spelled out": (
+        lambda: raw().event_time("ts", max_delay="1 hour 30 Mins"),
+        BuildError,
+        ["did you mean '1h30m'?"],
+    ),
     "an expression": (
         lambda: raw().event_time(col("ts"), max_delay="1s"),
         BuildError,
@@ -177,11 +186,60 @@ TYPES: dict[str, Case] = {
         ["string", "int64"],
     ),
     "a filter of numbers": (lambda: raw().filter(col("price")), TypeMismatchError, ["bool", "double"]),
-    "a chained comparison": (lambda: raw().filter(0 < col("price") < 2), BuildError, ["truth", "&"]),
+    "a chained comparison": (
+        lambda: raw().filter(0 < col("price") < 2),
+        BuildError,
+        ["truth", "&", "is_between"],
+    ),
+    "in": (lambda: raw().filter(col("symbol") in ["A", "B"]), BuildError, ["truth", ".is_in(["]),
+    "a filter of a column's name": (
+        lambda: raw().filter("price"),
+        TypeMismatchError,
+        ["bool", "is_not_null"],
+    ),
+    "a time plus a number": (
+        lambda: raw().with_columns(x=col("ts") + 5),
+        TypeMismatchError,
+        ['"5s"', "timedelta"],
+    ),
     "an unknown cast": (lambda: raw().with_columns(x=col("price").cast("flaot64")), BuildError, ["flaot64"]),
 }
 
+INSTEAD: dict[str, Case] = {
+    "a text as a condition": (
+        lambda: raw().filter("price > 1"),
+        ColumnNotFoundError,
+        ["a condition is an expression"],
+    ),
+    "a constant text": (
+        lambda: raw().with_columns(x="hello"),
+        ColumnNotFoundError,
+        ["x=sl.lit('hello')"],
+    ),
+    "an expression of Polars": (
+        lambda: raw().filter(pl.col("price") > 1),
+        BuildError,
+        ["polars", "streamlib's"],
+    ),
+    "when without then": (lambda: raw().with_columns(x=sl.when(col("price") > 1)), BuildError, [".then("]),
+    "a method that is not called": (
+        lambda: raw().with_columns(x=col("ts").dt.hour),
+        BuildError,
+        ["a call is missing", ".hour()"],
+    ),
+    "a function that is not called": (lambda: windows().agg(n=sl.count), BuildError, ["count()"]),
+    "a lambda": (lambda: raw().filter(lambda row: row["price"] > 1), BuildError, [".map(...)"]),
+    "a function of Python": (lambda: windows().agg(x=sum), BuildError, ["col(...).sum()"]),
+    "a list of columns": (lambda: raw().select(["ts", "price"]), BuildError, ["one by one", "*names"]),
+    "a list of keys": (lambda: timed().key_by(["symbol"]), BuildError, ["one by one", "*names"]),
+}
+
 UNIONS: dict[str, Case] = {
+    "branches without event time": (
+        lambda: (lambda ticks: ticks.union(ticks.filter(col("price") > 1)))(raw()),
+        BuildError,
+        ["two branches", "into each of them"],
+    ),
     "other columns": (lambda: raw().union(raw().select("ts")), BuildError, ["same columns", "symbol", "ts"]),
     "other types": (
         lambda: raw().union(raw(volume=TICKS["price"])),
@@ -200,6 +258,7 @@ ALL = {
         "names": NAMES,
         "aggregate": AGGREGATES,
         "types": TYPES,
+        "instead": INSTEAD,
         "union": UNIONS,
     }.items()
     for name, case in cases.items()
@@ -248,3 +307,51 @@ def test_a_column_may_be_named_like_a_hidden_one(name: str) -> None:
     """`collect` makes hidden columns visible for a moment; that is nobody's business."""
     table = pa.table({"ts": TICKS["ts"], name: [2, 1]})
     assert sl.read_arrow(table).event_time("ts", max_delay="1s").collect().equals(table)
+
+
+def test_a_number_of_seconds_is_shown_with_its_unit() -> None:
+    with pytest.raises(BuildError, match='seconds are "10s"'):
+        sl.tumbling(10)  # type: ignore[arg-type]
+
+
+def test_sinks_in_a_list_are_to_be_given_one_by_one() -> None:
+    with pytest.raises(BuildError, match=r"or as \*sinks"):
+        sl.run([timed().print()])  # type: ignore[arg-type]
+
+
+def test_a_column_of_booleans_is_a_condition_by_its_name() -> None:
+    rows = raw(big=pa.array([True, None]))
+    assert rows.filter("big").collect()["price"].to_pylist() == [1.0]
+    yes, no = rows.split("big")
+    assert (yes.collect().num_rows, no.collect().num_rows) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("asked", "answer"),
+    [
+        (lambda: sl.read_csv("ticks.csv"), "sl.read_files"),  # type: ignore[attr-defined]
+        (lambda: sl.sum("price"), r"col\('price'\)\.sum\(\)"),  # type: ignore[attr-defined]
+        (lambda: raw().group_by("symbol"), ".key_by"),  # type: ignore[attr-defined]
+        (lambda: timed().key_by("symbol").limit(3), r"'KeyedStream' .*\.head"),  # type: ignore[attr-defined]
+    ],
+    ids=["read_csv", "sum", "group_by", "limit"],
+)
+def test_the_names_of_other_libraries_lead_to_ours(asked: Callable[[], object], answer: str) -> None:
+    with pytest.raises(AttributeError, match=answer):
+        asked()
+
+
+def test_every_name_of_another_library_is_none_of_ours_and_leads_to_one() -> None:
+    for name, here in OF_MODULE.items():
+        assert name not in sl.__all__, f"{name} is ours by now"
+        assert all(part in sl.__all__ for part in re.findall(r"\bsl\.(\w+)", here)), here
+    for name, here in OF_STREAM.items():
+        assert name not in dir(sl.KeyedStream), f"{name} is ours by now"
+        verbs = re.findall(r"(?<![\w)])\.(\w+)", here)
+        assert all(hasattr(sl.KeyedStream, verb) for verb in verbs), here
+
+
+def test_what_no_library_has_is_an_ordinary_error() -> None:
+    with pytest.raises(AttributeError, match=r"'Stream' object has no attribute 'frobnicate'$"):
+        raw().frobnicate()  # type: ignore[attr-defined]
+    assert not hasattr(raw(), "__arrow_c_stream__")

@@ -12,6 +12,7 @@ import pytest
 import streamlib as sl
 import streamlib.testing as t
 from streamlib import col
+from streamlib.connectors import CollectSink
 from streamlib.operators.windows.aggregate import PaneOperator
 from streamlib.testing.checking import Variation, variations
 from streamlib.testing.rebuild import as_list_source, max_delays, rebuild, shuffled
@@ -38,6 +39,23 @@ def test_files_and_tables_are_checked_like_lists(tmp_path: Any) -> None:
     table = t.table("ts n\n00:00:01 1\n00:00:02 2\n00:00:11 3")
     bars = sl.read_arrow(table).event_time("ts", max_delay="1s").window(sl.tumbling("10s")).agg(n=sl.count())
     assert t.check(bars, seeds=[7], workers=[2], batch_rows=[1]) == 4
+
+
+def test_of_a_table_the_last_states_are_compared() -> None:
+    keyed = ticks("2s").key_by("k")
+    latest = keyed.latest()
+    assert t.check([keyed.agg(n=sl.count(), last=col("n").last()), latest, latest.late]) == 15
+
+
+def test_a_table_that_is_not_the_same_in_every_run_is_found() -> None:
+    table = ticks().map_batches(numbered).key_by("k").agg(total=col("n").sum())
+    with pytest.raises(AssertionError, match="the rows are not those of a plain run"):
+        t.check(table)
+
+
+def test_a_sink_is_nothing_to_check() -> None:
+    with pytest.raises(sl.BuildError, match="streams and tables"):
+        t.check(sl.read_arrow(t.table("n\n1")).write(CollectSink()))  # type: ignore[arg-type]
 
 
 def numbered(rows: pa.RecordBatch) -> pa.RecordBatch:
@@ -105,8 +123,10 @@ def test_tables_are_compared_as_rows_in_any_order() -> None:
     t.assert_same(one, other, "same")
     with pytest.raises(AssertionError, match=r"counts\n  3 rows expected, 2 came\n  missing n=2"):
         t.assert_same(one, other.slice(1), "counts")
-    with pytest.raises(AssertionError, match="expected n: int64"):
+    with pytest.raises(AssertionError, match=r"schema\n  expected the columns n\n  got      m"):
         t.assert_same(one, pa.table({"m": [1]}), "schema")
+    with pytest.raises(AssertionError, match="types\n  column 'n' is double, not int64"):
+        t.assert_same(one, pa.table({"n": [1.0]}), "types")
 
 
 def test_shuffling_makes_no_row_late_and_moves_some() -> None:

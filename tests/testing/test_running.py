@@ -35,6 +35,18 @@ def test_several_streams_are_run_together() -> None:
     assert late.schema.names[-4:] == ["late_by", "windows_late", "window_start", "window_end"]
 
 
+def test_of_a_table_the_last_state_comes_out() -> None:
+    timed = sl.read(t.source(ROWS, block_rows=4)).event_time("ts", max_delay="3s")
+    table = timed.key_by("k").agg(n=sl.count(), total=col("n").sum())
+    wanted = [
+        {"k": name, "n": 20, "total": sum(row["n"] for row in ROWS if row["k"] == name)} for name in "ab"
+    ]
+    for workers in (1, 3):
+        assert t.run(table, workers=workers, batch_rows=3).to_pylist() == wanted
+    states, late = t.run([table, table.late])
+    assert states.to_pylist() == wanted and late.num_rows == 0
+
+
 def test_errors_come_out_and_nothing_runs_on() -> None:
     def fails(rows: object) -> object:
         raise ValueError("no")

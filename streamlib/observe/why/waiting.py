@@ -178,7 +178,9 @@ def _nobody_counts(facts: Facts, answer: StepWhy, held: _Held) -> StepWhy:
         answer,
         cause=Cause.IDLE,
         text=f"{answer.text}; held{held.at}: {who} (idle={held.declared.idle.value!r})",
-        hint=f"the watermark goes on when one has rows again; {held.cure}",
+        hint=_silence_ends(facts, held)
+        if held.declared.idle is IdlePolicy.ADVANCE
+        else f"the watermark goes on when one has rows again; {held.cure}",
     )
 
 
