@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     )
     from streamlib.job import Job, explain, run, start
     from streamlib.observe.report import Report
-    from streamlib.operators.windows.calendar import calendar
+    from streamlib.operators.windows.calendar_window import calendar
     from streamlib.operators.windows.cumulative import cumulative
     from streamlib.operators.windows.hopping import hopping
     from streamlib.operators.windows.same_window import same_window
@@ -96,7 +96,7 @@ _HOME = {
     ),
     "streamlib.job": ("Job", "explain", "run", "start"),
     "streamlib.observe.report": ("Report",),
-    "streamlib.operators.windows.calendar": ("calendar",),
+    "streamlib.operators.windows.calendar_window": ("calendar",),
     "streamlib.operators.windows.cumulative": ("cumulative",),
     "streamlib.operators.windows.hopping": ("hopping",),
     "streamlib.operators.windows.same_window": ("same_window",),

@@ -40,7 +40,8 @@ _THREAD_END_S_MAX = 5.0
 
 def _process_state() -> dict[str, Any]:
     name, words, position, has_gauss, gauss = np.random.get_state()
-    environment = {key: value for key, value in os.environ.items() if key not in ("PYTEST_CURRENT_TEST", "_RJEM_MALLOC_CONF")}
+    by_others = ("PYTEST_CURRENT_TEST", "_RJEM_MALLOC_CONF")  # the import of polars sets the latter
+    environment = {key: value for key, value in os.environ.items() if key not in by_others}
     return {
         "working folder": os.getcwd(),
         "environment": environment,

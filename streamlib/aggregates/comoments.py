@@ -80,8 +80,8 @@ def comoments(counts: Int64s, x: Float64s, y: Float64s, products: Float64s) -> F
     """
     out = np.empty(len(counts), dtype=np.float64)
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
-        wide = [np.ascontiguousarray(part) for part in (x, y, products)]
-        write_comoments(np.ascontiguousarray(counts), *wide, np.empty(_TERMS), out)
+        a, b, c = (np.ascontiguousarray(part) for part in (x, y, products))
+        write_comoments(np.ascontiguousarray(counts), a, b, c, np.empty(_TERMS), out)
         found = out / np.maximum(counts, 1)
         # Of infinite values there is no variance; squares above 1e308 have an infinite one.
         finite = np.isfinite(x).all(axis=1) & np.isfinite(y).all(axis=1)

@@ -52,8 +52,10 @@ class Custom(Aggregate):
     own: Foldable
 
     def __post_init__(self) -> None:
-        if not isinstance(self.own, Foldable) or isinstance(self.own, type):
-            missing = [m for m in ("result_type", "init", "add", "merge", "finish") if not hasattr(self.own, m)]
+        if not isinstance(self.own, Foldable) or isinstance(self.own, type):  # type: ignore[redundant-expr]
+            missing = [
+                m for m in ("result_type", "init", "add", "merge", "finish") if not hasattr(self.own, m)
+            ]
             raise BuildError(
                 "the first argument of agg() is no aggregate",
                 expected="an object with result_type, init, add, merge and finish",

@@ -209,7 +209,9 @@ def _products_and_sums() -> list[Over]:
     return [*(Over(FLOAT_SUM, column) for column in columns), Over(NULLS, _paired(1))]
 
 
-def _squares(state: Finished, counts: npt.NDArray[np.int64] | None = None) -> tuple[Float64s, npt.NDArray[np.int64]]:
+def _squares(
+    state: Finished, counts: npt.NDArray[np.int64] | None = None
+) -> tuple[Float64s, npt.NDArray[np.int64]]:
     """The sum of squared deviations of each key, and its count of values."""
     from streamlib.aggregates.accumulators import FLOAT_SUM, SQUARES
 
@@ -241,6 +243,5 @@ def _product_of_pair(column: pa.StructArray, part: int) -> pa.Array:
     x, y = _of_pair(column, 0), _of_pair(column, 1)
     mask = None if y.null_count == 0 else np.asarray(y.is_null())
     out = np.empty((2, len(x)), dtype=np.float64)
-    filled = (np.array(side.fill_null(0.0)) for side in (x, y))
-    write_products(*filled, out[0], out[1])
+    write_products(np.array(x.fill_null(0.0)), np.array(y.fill_null(0.0)), out[0], out[1])
     return pa.array(out[part], mask=mask, from_pandas=False)

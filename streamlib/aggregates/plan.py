@@ -186,9 +186,7 @@ class AccumulatorPlan:
         """
         assert len(kept) == len(self.kept_fields), "one array per kept column"
         rows = np.ascontiguousarray(state[:, 0])
-        found = [
-            self._finished(index, rows, state, kept) for index in range(len(self.input_types))
-        ]
+        found = [self._finished(index, rows, state, kept) for index in range(len(self.input_types))]
         for (index, column), at in self._derived.items():
             found[index].derived[column] = found[at]  # type: ignore[index]
         alone = Finished(rows, rows, {}, "")

@@ -34,7 +34,7 @@ Int64s = npt.NDArray[np.int64]
 
 def check_quantile(name: str, quantile: float) -> None:
     """Raises BuildError for what is no quantile."""
-    if isinstance(quantile, bool) or not isinstance(quantile, (int, float)) or not 0 <= quantile <= 1:
+    if isinstance(quantile, bool) or not isinstance(quantile, (int, float)) or not 0 <= quantile <= 1:  # type: ignore[redundant-expr]
         raise BuildError(f"the quantile of {name} is wrong", expected="0 to 1", got=repr(quantile))
 
 

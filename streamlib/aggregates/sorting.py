@@ -117,7 +117,7 @@ def sort_lists(offsets: Int64s, keys: Int64s, order: Int64s, room: Int64s) -> No
                     continue
                 for i in range(begin, middle):
                     room[i] = order[i]
-                i, j, at = begin, middle, begin
+                i, j, at = begin, middle, begin  # type: ignore[assignment]
                 while i < middle:
                     if j < end and is_after(keys, room[i], order[j]):
                         order[at] = order[j]

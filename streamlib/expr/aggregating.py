@@ -206,7 +206,10 @@ class Aggregating:
         node = self._node
         inside = node.input if isinstance(node, Filtered) else node
         return over_columns(
-            aggregate, (inside, other), f"{{0}}.{call}", node.predicate if isinstance(node, Filtered) else None
+            aggregate,
+            (inside, other),
+            f"{{0}}.{call}",
+            node.predicate if isinstance(node, Filtered) else None,
         )
 
 

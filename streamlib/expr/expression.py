@@ -403,7 +403,8 @@ class AggExpr(Expr):
                 f"{self} is one value already and cannot be filtered",
                 expected="filter(...) before the aggregate",
                 got=f"{self}.filter({predicate})",
-                hint=f"such as {Expr(node.input)}.filter({predicate}).{node.aggregate.name}({node.aggregate.arguments()})",
+                hint=f"such as {Expr(node.input)}.filter({predicate})"
+                f".{node.aggregate.name}({node.aggregate.arguments()})",
             )
         return AggExpr(node.aggregate, to_expr(True).filter(predicate))
 

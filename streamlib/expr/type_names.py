@@ -52,4 +52,3 @@ def parse_type(of: pa.DataType | str | type) -> pa.DataType:
         got=repr(of),
         hint=f"did you mean {' or '.join(repr(n) for n in near)}?" if near else None,
     )
-

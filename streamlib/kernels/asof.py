@@ -164,8 +164,8 @@ def rough_order(times: Int64s, counts: Int64s, order: Int64s) -> I64:
         shift += np.uint64(1)
     for i in range(len(times)):
         counts[np.int64((np.uint64(times[i]) - np.uint64(low)) >> shift) + _ONE] += _ONE
-    for part in range(1, len(counts)):
-        counts[part] += counts[part - 1]
+    for later in range(1, len(counts)):
+        counts[later] += counts[later - 1]
     for i in range(len(times)):
         part = np.int64((np.uint64(times[i]) - np.uint64(low)) >> shift)
         order[counts[part]] = i

@@ -11,7 +11,6 @@ from streamlib.graph import Node, SinkNode, SourceNode
 from streamlib.graph.plan import Step, topological
 from streamlib.operators.event_time import EventTimeNode
 from streamlib.operators.windows.aggregate import PaneOperator, count_numbers
-from streamlib.operators.windows.node import WindowAggregateNode
 from streamlib.runtime.execute import Execution, Totals
 
 T = TypeVar("T")

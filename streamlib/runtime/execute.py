@@ -239,9 +239,7 @@ class Execution:
             if open_windows:
                 totals.open_windows[step.name] = open_windows
                 if self.stopped:
-                    totals.open_rows[step.name] = sum(
-                        w.operators[step.index].open_rows() for w in workers
-                    )
+                    totals.open_rows[step.name] = sum(w.operators[step.index].open_rows() for w in workers)
         return totals
 
 

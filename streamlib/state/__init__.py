@@ -24,15 +24,17 @@ pane, as the kernels read it), `fused` (the generated loop of a plan), `probe` (
 records), `values` and `value_store` (values that are no words, beside the records), `slots` (one pane
 that never closes), `rings` (the last rows of each key, and aggregates over
 them; `rolling_source` generates its loop, `rolling_values` has what is no words), `row_states` (what
-functions of rows keep of a key), `sessions`, `numbered`, `expiry`, `ordered`, `layout` (what lies where in the blocks that Python and
-kernels share).
+functions of rows keep of a key), `sessions`, `numbered`, `expiry`, `ordered`, `layout` (what lies where
+in the blocks that Python and kernels share).
 """
 
 from streamlib.state.asof import AsOfStore
+from streamlib.state.closed import Closed, Tumbling
 from streamlib.state.expiry import Expiry
+from streamlib.state.key_columns import with_fields
 from streamlib.state.numbered import NumberedStore
 from streamlib.state.ordered import Order, OrderedBuffer, joined
-from streamlib.state.panes import Closed, PaneStore, Tumbling, with_fields
+from streamlib.state.panes import PaneStore
 from streamlib.state.sessions import ClosedSessions, SessionTable
 from streamlib.state.slots import SlotColumn, SlotTable, Touched
 from streamlib.state.two_stacks import TwoStacks

@@ -17,12 +17,10 @@ import pyarrow as pa
 from streamlib.aggregates.accumulators import as_given, as_kept, kept_type
 from streamlib.aggregates.plan import AccumulatorPlan
 from streamlib.kernels.asof import (
-    BACKWARD,
     BUCKETS_MAX,
     NODE_WORDS,
     PLACE,
     TIME,
-    UNLIMITED,
     append_nodes,
     living_nodes,
     match_nodes,
@@ -50,6 +48,7 @@ class AsOfStore:
     Attributes:
         rows: how many there are.
 
+    >>> from streamlib.kernels.asof import BACKWARD, UNLIMITED
     >>> store = AsOfStore([pa.field("k", pa.string())], [pa.field("v", pa.int64())])
     >>> store.add(pa.record_batch({"k": ["a", "a"]}), [pa.array([1, 2])], np.array([10, 20]))
     >>> slots = store.slots_of(pa.record_batch({"k": ["a", "b"]}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -167,6 +168,8 @@ class KeptBuckets(_Pairs):
         """The buckets of each of `count` slots, or of some."""
         offsets, codes, counts = self._lists(count, slots)
         fields = [pa.field("bucket", pa.int64()), pa.field("count", pa.int64())]
-        return lists_of(offsets, pa.StructArray.from_arrays([pa.array(codes), pa.array(counts)], fields=fields))
+        return lists_of(
+            offsets, pa.StructArray.from_arrays([pa.array(codes), pa.array(counts)], fields=fields)
+        )
 
     final = partial

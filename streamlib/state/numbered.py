@@ -16,10 +16,12 @@ from streamlib.aggregates.plan import AccumulatorPlan
 from streamlib.kernels._jit import Kernel
 from streamlib.kernels.columns import values_of
 from streamlib.state import layout
+from streamlib.state.closed import Closed, Tumbling
 from streamlib.state.fused import Variant, add_at_kernel, merge_at_kernel
 from streamlib.state.grouping import Located
+from streamlib.state.key_columns import with_fields
 from streamlib.state.pane import Pane, address
-from streamlib.state.panes import Closed, PaneStore, Tumbling, with_fields
+from streamlib.state.panes import PaneStore
 
 Int64s = npt.NDArray[np.int64]
 

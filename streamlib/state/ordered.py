@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from streamlib.elements import MAX_TIME, Batch
 from streamlib.kernels.columns import decoded
-from streamlib.state.panes import with_fields
+from streamlib.state.key_columns import with_fields
 
 Int64s = npt.NDArray[np.int64]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,55 +12,19 @@ from sortedcontainers import SortedDict
 
 from streamlib.aggregates.plan import AccumulatorPlan
 from streamlib.kernels._jit import Kernel
-from streamlib.kernels.columns import values_of, without_views, word_column
+from streamlib.kernels.columns import values_of, word_column
 from streamlib.kernels.keys import EncodedKeys, KeyEncoder, KeyKind
 from streamlib.state import layout
+from streamlib.state.closed import Closed, Tumbling
 from streamlib.state.collecting import Collecting
 from streamlib.state.directory import Directory
 from streamlib.state.fused import Variant, add_kernel, key_words, merge_kernel
 from streamlib.state.grouping import Located, locate
+from streamlib.state.key_columns import canonical_floats, keys_of, keys_without_views, with_fields
 from streamlib.state.pane import Pane, address
 from streamlib.state.values import Winners
 
 Int64s = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class Tumbling:
-    """Windows [offset + k * size, offset + (k + 1) * size); all in ns. The kernel computes their starts."""
-
-    size: int
-    offset: int = 0
-
-    def __post_init__(self) -> None:
-        assert self.size > 0, "a window has a size"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Closed:
-    """A window's final state.
-
-    Attributes:
-        start: the window's start, ns.
-        keys: the key columns, a row per key, in the order the keys were first met.
-        state: the plan's state words; shape (keys, words), int64 bits.
-        kept: the values beside them, by `AccumulatorPlan.kept_fields`.
-        plan: what they mean.
-    """
-
-    start: int
-    keys: pa.RecordBatch
-    state: Int64s
-    kept: Sequence[pa.Array]
-    plan: AccumulatorPlan
-
-    def results(self) -> list[pa.Array]:
-        """The aggregates' results, in their order, a row per key.
-
-        Raises:
-            DataError: an integer sum that does not fit its type.
-        """
-        return self.plan.finish(self.state, self.kept)
 
 
 class PaneStore:
@@ -214,7 +177,7 @@ class PaneStore:
         state = partial.column(columns + 1)
         assert state.type == self._state_type, "partial results of another plan"
         self._merge(
-            _keys_of(partial, self.key_schema),
+            keys_of(partial, self.key_schema),
             starts,
             state.buffers()[1].address + state.offset * 8 * len(self.plan.words),
             partial.columns[columns + 2 :],
@@ -309,7 +272,7 @@ class PaneStore:
                 state[:, index] = values_of(batch.column(column)).view(np.int64)
             starts = values_of(batch.column(columns))
             kept = batch.columns[columns + 1 + len(saved) :]
-            self._merge(_keys_of(batch, self.key_schema), starts, address(state), kept)
+            self._merge(keys_of(batch, self.key_schema), starts, address(state), kept)
 
     @property
     def _state_type(self) -> pa.DataType:
@@ -429,7 +392,7 @@ class PaneStore:
         if len(self.key_schema) == 0:
             return
         numbers, at = notes[:, 0], notes[:, 1]
-        keys = _without_views(keys)
+        keys = keys_without_views(keys)
         if numbers[0] == numbers[-1] and (numbers == numbers[0]).all():
             self._by_number[int(numbers[0])].keys.append(keys.take(pa.array(at)))
             return
@@ -456,41 +419,3 @@ class PaneStore:
         if self._collecting is not None:
             kept = [*kept, *self._collecting.values(pane, partial)]
         return Closed(pane.start, keys, pane.records[:, self._head :], kept, self.plan)
-
-
-def with_fields(schema: pa.Schema, fields: Sequence[pa.Field]) -> pa.Schema:
-    """The schema with more fields, which give way to names that are taken."""
-    taken, found = set(schema.names), list(schema)
-    for field in fields:
-        name = field.name
-        while name in taken:
-            name += "_"
-        found.append(field.with_name(name))
-    return pa.schema(found)
-
-
-def _keys_of(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    if len(schema) == 0:
-        return batch.select([])
-    return pa.RecordBatch.from_arrays(batch.columns[: len(schema)], schema=schema)
-
-
-def _without_views(keys: pa.RecordBatch) -> pa.RecordBatch:
-    if not any(pa.types.is_string_view(kind) or pa.types.is_binary_view(kind) for kind in keys.schema.types):
-        return keys
-    columns = [without_views(column) for column in keys.columns]
-    return pa.RecordBatch.from_arrays(columns, names=keys.schema.names)
-
-
-def canonical_floats(keys: pa.RecordBatch) -> pa.RecordBatch:
-    """-0.0 and 0.0 are one key; which of them came first is not to be seen."""
-    if not any(pa.types.is_floating(kind) for kind in keys.schema.types):
-        return keys
-    columns = []
-    for column in keys.columns:
-        if pa.types.is_floating(column.type):
-            values = values_of(column) + values_of(column).dtype.type(0)
-            mask = None if column.null_count == 0 else np.asarray(column.is_null())
-            column = pa.array(values, mask=mask, from_pandas=False)
-        columns.append(column)
-    return pa.RecordBatch.from_arrays(columns, schema=keys.schema)

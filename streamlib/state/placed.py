@@ -13,11 +13,13 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from streamlib.aggregates.plan import AccumulatorPlan
-from streamlib.kernels._jit import Kernel
+from streamlib.kernels._jit import Kernel, kernel
+from streamlib.kernels.memory import I64
 from streamlib.state import layout
+from streamlib.state.closed import Closed
 from streamlib.state.fused import Variant, add_kernel, merge_kernel, merge_panes_kernel
 from streamlib.state.pane import Pane, address, table_places
-from streamlib.state.panes import Closed, PaneStore
+from streamlib.state.panes import PaneStore
 from streamlib.state.placed_probe import enter_hashed
 from streamlib.state.slots import SlotTable
 
@@ -28,6 +30,23 @@ _SPARSE = 4
 """A pane with fewer records than one of so many slots has a table with hashes."""
 _DEAD_MIN = 1024
 """Keys in no pane that are not worth a compaction."""
+
+
+@kernel("void(int64[::1], int64, int64)")
+def slots_of(found: Int64s, records: I64, record_bytes: I64) -> None:
+    """Makes slots of the addresses of records; in floating point, which vectorises and is exact to 2**52."""
+    inverse = 1.0 / np.float64(record_bytes)
+    for i in range(len(found)):
+        found[i] = np.int64(np.float64(found[i] - records) * inverse + 0.5)
+
+
+class _Index(SlotTable):
+    """Keys alone: rows are found, and never added."""
+
+    def _served(self, begin: int, end: int) -> None:
+        pane = self._pane
+        if pane is not None and end > begin:
+            slots_of(self._found[begin:end], address(pane.records), pane.records.strides[0])
 
 
 class KeySlots:
@@ -50,7 +69,7 @@ class KeySlots:
         self._live = 0
 
     def _new_table(self) -> SlotTable:
-        return SlotTable(list(self.schema), AccumulatorPlan([]))
+        return _Index(list(self.schema), AccumulatorPlan([]))
 
     @property
     def count(self) -> int:
@@ -68,15 +87,19 @@ class KeySlots:
 
     def at(self, slots: Int64s) -> pa.RecordBatch:
         """The keys of some slots."""
+        return self.all().take(pa.array(slots)) if len(self.schema) else _no_columns(len(slots))
+
+    def all(self) -> pa.RecordBatch:
+        """The keys of all slots, in their order."""
         if len(self.schema) == 0:
-            return pa.RecordBatch.from_struct_array(pa.array([{}] * len(slots), pa.struct([])))
-        if len(slots) == 0:
-            return _no_rows(self.schema)
+            return _no_columns(self.count)
         if self._all is None or self._all.num_rows < self.count:
-            self._all = self._table.read(np.arange(self.count)).keys
-        if len(slots) == self.count and (slots == np.arange(len(slots))).all():
-            return self._all
-        return self._all.take(pa.array(slots))
+            empty = [pa.nulls(0, kind) for kind in self.schema.types]
+            if self.count:
+                self._all = self._table.read(np.arange(self.count)).keys
+            else:
+                self._all = pa.RecordBatch.from_arrays(empty, schema=self.schema)
+        return self._all
 
     @property
     def is_due(self) -> bool:
@@ -102,8 +125,8 @@ class KeySlots:
             pane.renumber(live)
 
 
-def _no_rows(schema: pa.Schema) -> pa.RecordBatch:
-    return pa.RecordBatch.from_arrays([pa.nulls(0, kind) for kind in schema.types], schema=schema)
+def _no_columns(rows: int) -> pa.RecordBatch:
+    return pa.RecordBatch.from_struct_array(pa.array([{}] * rows, pa.struct([])))
 
 
 class PlacedPane(Pane):
@@ -237,7 +260,8 @@ class PlacedStore(PaneStore):
         kinds = [field.type for field in self.plan.kept_fields]
         pane = PlacedPane(start, self._next_number, 0, self._head + len(self.plan.words), False, kinds)
         pane.index = self.index
-        pane.make_room(max(16, self._slots_expected))
+        newest = self._panes.peekitem()[1].count if self._panes else 0
+        pane.make_room(max(16, newest, self._slots_expected))
         return pane
 
 
@@ -271,7 +295,12 @@ class WordSums:
 
     def closed(self, mine: PlacedPane) -> Closed:
         """The results of a sum, which is no longer one."""
-        return Closed(0, self.index.at(mine.slots), mine.records[:, 1:], [], self.plan)
+        slots, state = mine.slots, mine.records[:, 1:]
+        if len(slots) == self.index.count:  # all keys: in the order of their slots, they need not be taken
+            ordered = np.empty(state.shape, dtype=np.int64)
+            ordered[slots] = state
+            return Closed(0, self.index.all(), ordered, [], self.plan)
+        return Closed(0, self.index.at(slots), state, [], self.plan)
 
     def free(self, mine: PlacedPane) -> None:
         """Forgets a sum."""

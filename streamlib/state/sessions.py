@@ -19,9 +19,10 @@ from streamlib.aggregates.plan import AccumulatorPlan
 from streamlib.elements import MAX_TIME, MIN_TIME
 from streamlib.kernels import sessions as kernels
 from streamlib.kernels.columns import decoded
+from streamlib.state.closed import Closed
+from streamlib.state.key_columns import with_fields
 from streamlib.state.numbered import NumberedStore
 from streamlib.state.pane import address
-from streamlib.state.panes import Closed, with_fields
 from streamlib.state.slots import SlotColumn, SlotTable
 
 Int64s = npt.NDArray[np.int64]

@@ -23,10 +23,12 @@ from streamlib.aggregates.plan import AccumulatorPlan
 from streamlib.kernels._jit import Kernel, kernel
 from streamlib.kernels.memory import I64
 from streamlib.state import layout
+from streamlib.state.closed import Closed
 from streamlib.state.fused import find_kernel
 from streamlib.state.grouping import Located
+from streamlib.state.key_columns import canonical_floats
 from streamlib.state.pane import Pane, address
-from streamlib.state.panes import Closed, PaneStore, canonical_floats
+from streamlib.state.panes import PaneStore
 from streamlib.state.value_store import ValueStore
 
 Int64s = npt.NDArray[np.int64]

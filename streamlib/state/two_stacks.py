@@ -25,7 +25,7 @@ import pyarrow as pa
 from sortedcontainers import SortedDict
 
 from streamlib.aggregates.plan import AccumulatorPlan
-from streamlib.state.panes import Closed
+from streamlib.state.closed import Closed
 from streamlib.state.placed import KeySlots, PlacedPane, PlacedStore, StoredSums, WordSums
 
 _SLACK = 5 / 4

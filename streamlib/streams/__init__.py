@@ -1,6 +1,6 @@
 """What a user holds: streams whose methods build one node each, and the readers they begin with."""
 
-from streamlib.streams.read import read, read_arrow, read_files
+from streamlib.streams.readers import read, read_arrow, read_files
 from streamlib.streams.rolling import RollingStream
 from streamlib.streams.sockets import read_socket
 from streamlib.streams.stream import UNTIL_END, KeyedStream, Stream

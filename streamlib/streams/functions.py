@@ -12,7 +12,7 @@ from streamlib.errors import StreamlibError, user_location
 from streamlib.graph import Node
 
 if TYPE_CHECKING:
-    from streamlib.streams.read import SchemaLike
+    from streamlib.streams.readers import SchemaLike
     from streamlib.streams.stream import Stream
 
 

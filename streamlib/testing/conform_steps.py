@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from streamlib.aggregates import AccumulatorPlan, Aggregate
-from streamlib.contracts import Window
+from streamlib.contracts import OverlappingWindow, Window
 from streamlib.elements import MAX_TIME, MIN_TIME
 from streamlib.graph import Node
 from streamlib.state import PaneStore
@@ -22,8 +22,8 @@ from streamlib.testing.harness import Harness, harness
 CASES = 200
 
 
-def check_window(window: Window, seed: int = 0) -> None:
-    """Checks a fixed window: a pure function of time, half-open, in the order of time.
+def check_window(window: Window | OverlappingWindow, seed: int = 0) -> None:
+    """Checks windows of time: a pure function of it, half-open, in its order; and those that overlap.
 
     Args:
         window: with its options.
@@ -39,6 +39,9 @@ def check_window(window: Window, seed: int = 0) -> None:
     scales = (10**9, 3600 * 10**9, 366 * 86_400 * 10**9, 2**62)
     drawn = sorted(dice.randint(-scale, scale) for scale in scales for _ in range(CASES))
     times = np.array([*drawn, *(t + 1 for t in drawn)], dtype=np.int64)
+    if isinstance(window, OverlappingWindow):
+        _check_overlapping(window, times)
+        return
     starts = window.starts(times)
     ends = window.ends(starts)
     assert starts.dtype == np.int64 and ends.dtype == np.int64, "starts and ends are int64 ns"
@@ -53,13 +56,48 @@ def check_window(window: Window, seed: int = 0) -> None:
     order = np.argsort(times, kind="stable")
     assert _rises(starts[order]) and _rises(ends[order]), "later times, later windows"
     assert window.end(int(starts[0])) == int(ends[0]), "end() agrees with ends()"
+    _check_unit(window, starts, ends)
+    assert len(window.starts(np.empty(0, dtype=np.int64))) == 0, "no times, no starts"
+    assert window.describe(), "a window describes itself for explain()"
+
+
+def _check_unit(window: Window | OverlappingWindow, starts: Any, ends: Any) -> None:
     unit = window.granularity()
     whole = (
         ((starts % unit == 0) & (ends % unit == 0)) | (starts <= MIN_TIME + unit) | (ends >= MAX_TIME - unit)
     )
     assert unit >= 1 and whole.all(), f"the granularity of {unit} ns divides starts and ends"
-    assert len(window.starts(np.empty(0, dtype=np.int64))) == 0, "no times, no starts"
-    assert window.describe(), "a window describes itself for explain()"
+
+
+def _check_overlapping(window: OverlappingWindow, times: Any) -> None:
+    first, last = window.first(times), window.last(times)
+    assert first.dtype == np.int64 and last.dtype == np.int64, "numbers are int64"
+    assert len(first) == len(times) == len(last), "a first and a last number for each time"
+    assert np.array_equal(first, window.first(times)), "the same times give the same numbers"
+    held = first <= last
+    assert held.all(), f"a time is in a window: {_example(held, times, first, last)}"
+    order = np.argsort(times, kind="stable")
+    assert _rises(first[order]) and _rises(last[order]), "later times, later windows"
+    for numbers in (first, last, (first + last) // 2):
+        starts, ends = window.starts(numbers), window.ends(numbers)
+        assert starts.dtype == np.int64 and ends.dtype == np.int64, "starts and ends are int64 ns"
+        inside = (starts <= times) & (times < ends)
+        assert inside.all(), (
+            f"from the first to the last, each holds the time: {_example(inside, times, starts, ends)}"
+        )
+        assert window.bounds(int(numbers[0])) == (int(starts[0]), int(ends[0])), "bounds() agrees"
+        _check_unit(window, starts, ends)
+    before, after = window.ends(first - 1), window.starts(last + 1)
+    outside = ((before <= times) | (before == MIN_TIME)) & ((after > times) | (after == MAX_TIME))
+    assert outside.all(), f"no other window holds it: {_example(outside, times, before, after)}"
+    numbers = np.unique([*first.tolist(), *last.tolist(), *(last + 1).tolist()])
+    assert _rises(window.starts(numbers)) and _rises(window.ends(numbers)), "later numbers, later windows"
+    slices = window.slices(times)
+    same = (window.first(slices) == first) & (window.last(slices) == last) & (slices <= times)
+    assert same.all(), f"a slice's start is in the same windows: {_example(same, times, slices, slices)}"
+    nothing = np.empty(0, dtype=np.int64)
+    assert len(window.first(nothing)) == len(window.last(nothing)) == 0, "no times, no numbers"
+    assert window.describe(), "windows describe themselves for explain()"
 
 
 def _rises(values: Any) -> bool:

@@ -85,7 +85,14 @@ GROUPS = (
     Group(
         "Windows",
         "Rows of a span of event time, by key or without.",
-        ("Stream.window", "sl.WindowedStream", "WindowedStream.agg", "sl.tumbling", "Stream.late"),
+        (
+            "Stream.window",
+            "sl.WindowedStream",
+            "WindowedStream.agg",
+            "sl.tumbling",
+            "sl.session",
+            "Stream.late",
+        ),
     ),
     Group(
         "Write",

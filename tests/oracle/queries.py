@@ -73,6 +73,7 @@ def database() -> duckdb.DuckDBPyConnection:
 
 
 def _load(rows: pa.Table) -> duckdb.DuckDBPyConnection:
+    """The database with the table `rows`."""
     names, connection = rows.schema.names, database()
     ts = rows.column("ts").cast(pa.timestamp("ns")).cast(pa.int64())
     connection.register("given", rows.set_column(names.index("ts"), "ts", ts))

@@ -96,17 +96,22 @@ def test_differential_sessions_by_any_order_cut_and_snapshot(seed: int) -> None:
 
 def test_all_that_was_open_at_once_leaves_no_state() -> None:
     table = SessionTable(KEY, plan(), gap=10)
-    add(table, [("stays", 100, 1)])
+    add(table, [("first", 0, 1)])
     small = table.nbytes
     for begin in range(0, 20_000, 5_000):
         add(table, [(f"key {n}", n % 7, n) for n in range(begin, begin + 5_000)])
-    assert len(table) == 20_001 and table.earliest() == 10
-    assert len(taken(table.close(50))) == 20_000
-    assert len(table) == 1 and table.rows == 1
+    add(table, [("stays", 100, 1), ("too", 100, 1)])  # the last numbers, which become the first
+    assert len(table) == 20_003 and table.earliest() == 10
+    assert len(taken(table.close(50))) == 20_001
+    assert len(table) == 2 and table.rows == 2
     assert table.nbytes < 2 * small
-    add(table, [("stays", 105, 2), ("comes", 105, 3)])
+    add(table, [("stays", 105, 2), ("comes", 105, 3), ("comes", 120, 3), ("comes", 112, 3), ("too", 90, 4)])
     found = sorted(taken(table.close(200)))
-    assert found == [(100, 105, "stays", 2, 3, "100", 1.5), (105, 105, "comes", 1, 3, "105", 3)]
+    assert found == [
+        (90, 100, "too", 2, 5, "90", 2.5),
+        (100, 105, "stays", 2, 3, "100", 1.5),
+        (105, 120, "comes", 3, 9, "105", 3.0),
+    ]
 
 
 def test_numbers_come_back_while_sessions_come_and_go() -> None:

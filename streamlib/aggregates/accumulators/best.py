@@ -7,6 +7,8 @@ Values lie beside the records, whatever their type.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from streamlib.aggregates.accumulators.base import Accumulator, Style, Word
 from streamlib.aggregates.accumulators.edge import is_before
 from streamlib.kernels._jit import inline
@@ -26,9 +28,7 @@ def add_least(record: I64, word: I64, by: I64, time: I64, row: I64) -> None:
 
 
 @inline
-def add_least_ordered(
-    record: I64, word: I64, by: I64, time: I64, order: I64, sub: I64, row: I64
-) -> None:
+def add_least_ordered(record: I64, word: I64, by: I64, time: I64, order: I64, sub: I64, row: I64) -> None:
     """Replaces when (by, time, order, sub) is strictly before."""
     kept = load_i64(record, word)
     if by < kept or (by == kept and is_before(record, word + 1, time, order, sub)):
@@ -48,9 +48,7 @@ def add_latest(record: I64, word: I64, by: I64, time: I64, row: I64) -> None:
 
 
 @inline
-def add_latest_ordered(
-    record: I64, word: I64, by: I64, time: I64, order: I64, sub: I64, row: I64
-) -> None:
+def add_latest_ordered(record: I64, word: I64, by: I64, time: I64, order: I64, sub: I64, row: I64) -> None:
     """Replaces when not before."""
     if not is_before(record, word + 1, time, order, sub):
         store_i64(record, word + 1, time)
@@ -59,7 +57,7 @@ def add_latest_ordered(
         store_i64(record, word + 4, row)
 
 
-_ADD = {
+_ADD: dict[tuple[str, bool], Callable[..., None]] = {
     ("least", False): add_least,
     ("least", True): add_least_ordered,
     ("latest", False): add_latest,

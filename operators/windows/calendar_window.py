@@ -222,7 +222,7 @@ def calendar(
 
 
 def _period(period: str) -> tuple[int, str]:
-    found = re.fullmatch(r"\s*(\d+)\s*(d|w|mo|q|y)\s*", period) if isinstance(period, str) else None
+    found = re.fullmatch(r"\s*(\d+)\s*(d|w|mo|q|y)\s*", period) if isinstance(period, str) else None  # type: ignore[redundant-expr]
     if found is None:
         raise BuildError(
             f"the period {period!r} cannot be read",
