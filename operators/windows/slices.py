@@ -67,12 +67,13 @@ class SlicedPanes(Panes):
         assert time is not None
         if mark is None:
             return None
-        # A window that is held at the latest time ends with the input only.
-        closed_at = np.where(
+        # What the mark has closed: nothing where it is not past the row's own time. A window that is held at
+        # the latest time ends with the input only.
+        lowered = np.where(
             mark < MIN_TIME + self.lateness, MIN_TIME, mark.clip(None, MAX_TIME - 1) - self.lateness
         )
         first = self.window.first(time)
-        begins = np.maximum(first, self.window.first(closed_at))
+        begins = np.maximum(first, self.window.first(np.maximum(time, lowered)))
         rows = begins > first
         if not rows.any():
             return None

@@ -114,7 +114,7 @@ class KeySlots:
         """
         live = np.unique(np.concatenate([pane.slots for pane in panes])) if panes else np.empty(0, np.int64)
         self._live = len(live)
-        if not self.is_due:
+        if panes and not self.is_due:
             return
         kept = self.at(live)
         self._table, self._all = self._new_table(), None

@@ -55,7 +55,7 @@ class TwoStacks:
     ...     closed = stacks.closed()
     ...     print(closed.keys["k"].to_pylist(), closed.results()[0].to_pylist())
     ['a', 'b'] [1, 1]
-    ['b', 'a'] [1, 1]
+    ['a', 'b'] [1, 1]
     """
 
     def __init__(self, key_fields: Sequence[pa.Field], plan: AccumulatorPlan) -> None:
@@ -81,7 +81,7 @@ class TwoStacks:
 
     def compact(self) -> None:
         """Forgets the keys that are in no pane, from time to time."""
-        if self._keys.is_due:
+        if self._keys.is_due or (self._keys.count and not self._panes()):
             self._keys.compact(self._panes())
 
     def drop(self, before: int) -> None:
