@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import streamlib as sl
 import streamlib.testing as t
 from streamlib import BuildError
-from streamlib.operators.windows.calendar import CalendarWindow, first_instant
+from streamlib.operators.windows.calendar_window import CalendarWindow, first_instant
 from tests.oracle.queries import database
 
 SECOND = 1_000_000_000
@@ -184,8 +184,9 @@ def test_counts_by_local_day_equal_duckdb(workers: int) -> None:
     connection = database()
     connection.register("given_times", table)
     query = """
-        select epoch(timezone('America/New_York', date_trunc('day', timezone('America/New_York', ts at time zone 'UTC'))))::bigint,
-            count(*) from given_times group by all order by all
+        with local as (select timezone('America/New_York', ts at time zone 'UTC') as clock from given_times)
+        select epoch(timezone('America/New_York', date_trunc('day', clock)))::bigint, count(*)
+        from local group by all order by all
     """
     wanted = connection.execute(query).fetchall()
     assert (
