@@ -29,11 +29,12 @@ endif
 endif
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint types layers package docs reference check bench compare simulate fuzz clean stale
+.PHONY: help demo test test-slow lint types layers package docs reference check bench compare simulate fuzz clean stale
 
 help:
 	@echo "make demo      two million ticks to ten-second bars, in out/"
-	@echo "make test      all tests"
+	@echo "make test      the tests: minutes on two cores"
+	@echo "make test-slow those that compile or draw for long"
 	@echo "make check     test, lint, types, layers, package and docs: what CI runs"
 	@echo "make lint | types | layers | package | docs | reference | bench | compare | simulate | fuzz | clean"
 
@@ -43,7 +44,11 @@ demo: $(VENV)/runtime
 	$(BIN)/python examples/stock_ticks.py --input out/ticks.csv --output out/bars
 
 test: $(VENV)/dev
-	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(TEST_ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow" $(TEST_ARGS)
+
+# those that compile or draw for minutes
+test-slow: $(VENV)/dev
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m slow $(TEST_ARGS)
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .

@@ -250,6 +250,7 @@ def windows(case: Case, kind: str, filtered: bool) -> tuple[pa.Table, dict[tuple
     return found, theirs(rows.with_columns(window=p("ts").min().over("k", "number")), filtered)
 
 
+@pytest.mark.slow  # compiles a plan of all aggregates for each kind of window
 @pytest.mark.parametrize("filtered", [False, True], ids=["all rows", "filtered"])
 @pytest.mark.parametrize("kind", ["tumbling", "hopping", "session", "table"])
 @given(case=cases())

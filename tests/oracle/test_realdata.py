@@ -182,6 +182,38 @@ def test_sessions_of_trades_with_a_gap_of_250_ms(
     assert queries.found(sink.table()) == expected_sessions
 
 
+_HOPS = """
+select venue, symbol, start as window_start, start + 10000000000 as window_end, count(*) as trades,
+    first(price order by trade_time, seq) as open, max(price) as high, min(price) as low,
+    last(price order by trade_time, seq) as close
+from (
+    select *, 2000000000 * unnest(range(epoch_ns(trade_time) // 2000000000 - 4, epoch_ns(trade_time) // 2000000000 + 1))
+        as start
+    from trades)
+group by all
+"""
+
+
+@pytest.mark.parametrize(("workers", "batch_rows"), [(1, 65_536), (2, 1_000), (4, 65_536)])
+def test_ten_seconds_of_trades_every_two_seconds(trades: pa.Table, workers: int, batch_rows: int) -> None:
+    database = queries.database()
+    database.register("trades", trades)
+    wanted = queries.canonical(database.execute(_HOPS).fetchall())
+    stream = sl.read_arrow(trades).event_time("trade_time", max_delay="1s", per=["venue", "symbol"])
+    windows = stream.key_by("venue", "symbol").window(sl.hopping("10s", every="2s"))
+    bars = windows.agg(
+        trades=sl.count(),
+        open=col("price").first(),
+        high=col("price").max(),
+        low=col("price").min(),
+        close=col("price").last(),
+    )
+    sink = CollectSink()
+    report = sl.run(bars.write(sink), workers=workers, batch_rows=batch_rows)
+    assert report.rows_late == 0
+    assert queries.found(sink.table()) == wanted
+
+
 # ---- flights: real disorder, up to 21.7 hours --------------------------------------------------------
 
 

@@ -81,7 +81,7 @@ def test_a_window_begins_when_the_clock_first_shows_its_period(seconds: int, zon
 @pytest.mark.parametrize("unit", UNITS)
 @pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York", "Asia/Tokyo", "Pacific/Auckland"])
 def test_windows_equal_those_of_duckdb(unit: str, zone: str) -> None:
-    """From 1970 to 2262, every nine hours: also after 2037, where Arrow's own rules end."""
+    """From 1970 to 2262, every 63 hours: also after 2037, where Arrow's own rules end."""
     times = np.arange(0, 9_200_000_000, 9 * 3600 * 7 + 1, dtype=np.int64)
     given = pa.table({"s": times})
     connection = database()
@@ -89,7 +89,7 @@ def test_windows_equal_those_of_duckdb(unit: str, zone: str) -> None:
     connection.execute(f"set timezone = '{zone}'")
     try:
         query = f"select epoch(date_trunc('{UNITS[unit]}', to_timestamp(s)))::bigint as s from given_times"
-        wanted = connection.execute(query).to_arrow_table()["s"].to_numpy()
+        wanted = connection.sql(query).to_arrow_table()["s"].to_numpy()
     finally:
         connection.execute("set timezone = 'UTC'")
     assert np.array_equal(sl.calendar(unit, tz=zone).starts(times * SECOND), wanted * SECOND)
