@@ -20,6 +20,7 @@ from benchmarks.measure import Row, markdown, versions, words
 
 SCRIPTS: dict[str, list[str]] = {
     "bars": ["--rows", "60000", "--runs", "1"],
+    "hopping": ["--rows", "60000", "--symbols", "50", "--runs", "1"],
     "csv_bars": ["--rows", "60000", "--runs", "1"],
     "memory": ["--megabytes", "3"],
     "import_time": ["--runs", "1"],

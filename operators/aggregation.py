@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from streamlib.aggregates import AccumulatorPlan
+from streamlib.aggregates import AccumulatorPlan, Custom
 from streamlib.elements import Batch
 from streamlib.errors import BuildError, DataError
 from streamlib.expr import Expr, Program, col
@@ -96,6 +96,20 @@ class Aggregation:
             kind = None if part.input is None else part.input.type_in(self.source)
             aggregates.append((part.aggregate, index, kind))
         return AccumulatorPlan(aggregates, names, ordered)
+
+    def try_rows(self, inputs: Sequence[pa.Array]) -> None:
+        """Tries whether the user's own aggregates take rows, and adds nothing.
+
+        Args:
+            inputs: by `inputs`.
+
+        Raises:
+            UserFunctionError: one does not.
+        """
+        names = list(self.inputs)
+        for part in self.parts:
+            if isinstance(part.aggregate, Custom):
+                part.aggregate.try_rows(inputs[names.index(str(part.input))])
 
     @cached_property
     def intermediate(self) -> pa.Schema:

@@ -23,7 +23,7 @@ from streamlib.elements import Batch, format_duration
 from streamlib.errors import BuildError
 from streamlib.expr import Expr, Program
 from streamlib.graph import BuildContext
-from streamlib.operators.aggregation import Aggregation
+from streamlib.operators.aggregation import Aggregation, InputColumns
 from streamlib.operators.ordered import OrderedNode, OrderedOperator
 from streamlib.state import Expiry, SlotColumn, SlotTable, with_fields
 from streamlib.state.rings import RollingState
@@ -133,6 +133,13 @@ class RollingOperator(OrderedOperator):
         self.table = SlotTable(node.key_fields, AccumulatorPlan([]))
         self.state = RollingState(self.plan, node.span, node.rows, node.ttl)
         self.last = SlotColumn(np.int64)
+
+    def check(self, batch: Batch, side: int = 0) -> None:
+        """Raises for a row whose inputs cannot be computed, or added; those of late rows are not."""
+        super().check(batch, side)
+        aggregation = self.node.aggregation
+        inputs = InputColumns((), aggregation.inputs, aggregation.source)
+        aggregation.try_rows(inputs.evaluate(batch, self._late_rows(batch)))
 
     # Rows in order.
 

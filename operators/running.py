@@ -241,8 +241,8 @@ class TableOperator(Operator):
                 yield tagged
 
     def check(self, batch: Batch, side: int = 0) -> None:
-        """Raises for a row whose inputs cannot be computed; those of late rows are not."""
-        self.inputs.evaluate(batch, _late_rows(batch))
+        """Raises for a row whose inputs cannot be computed, or added; those of late rows are not."""
+        self.node.aggregation.try_rows(self.inputs.evaluate(batch, _late_rows(batch)))
 
     def _refuse_late(self, refused: Batch) -> Tagged | None:
         assert refused.time is not None and refused.mark is not None

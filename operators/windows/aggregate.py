@@ -146,9 +146,11 @@ class WindowOperator(PaneOperator):
             self.panes.add(batch.rows.select(self.keys), inputs, Batch(batch.rows, batch.time), None)
 
     def check(self, batch: Batch, side: int = 0) -> None:
-        """Raises for a row whose inputs cannot be computed; those of late rows are not."""
+        """Raises for a row whose inputs cannot be computed, or added; those of late rows are not."""
         missed = self.panes.missed(batch)
-        self.columns.evaluate(batch, None if missed is None else missed.refused)
+        self.node.aggregation.try_rows(
+            self.columns.evaluate(batch, None if missed is None else missed.refused)
+        )
 
     def _late_rows(self, batch: Batch, missed: Missed) -> Tagged:
         rows = batch.filter(missed.rows)

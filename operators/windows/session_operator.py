@@ -73,7 +73,7 @@ class SessionOperator(Operator):
 
     def check(self, batch: Batch, side: int = 0) -> None:
         """Raises for a row whose inputs cannot be computed; those of late rows are not."""
-        self.columns.evaluate(batch, self._late_rows(batch))
+        self.node.aggregation.try_rows(self.columns.evaluate(batch, self._late_rows(batch)))
 
     def _add(self, batch: Batch, inputs: list[pa.Array]) -> None:
         assert batch.time is not None

@@ -119,6 +119,17 @@ class Custom(Aggregate):
 
         return StateColumns(aggregate=self)
 
+    def try_rows(self, column: pa.StructArray) -> None:
+        """Adds rows to a state of their own, to see whether `add` takes them.
+
+        Raises:
+            UserFunctionError: it does not.
+        """
+        _, values = self._state().chosen(column)
+        if len(values):
+            state = {name: value[np.newaxis].copy() for name, value in self._state().initial().items()}
+            self.add(state, np.zeros(len(values), dtype=np.int64), *values.flatten())
+
     # What `StateColumns` calls.
 
     def init(self) -> Mapping[str, Any]:

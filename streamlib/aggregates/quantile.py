@@ -26,6 +26,8 @@ INTERPOLATIONS = ("nearest", "lower", "higher", "midpoint", "linear")
 _EXPECTED = "a column of numbers, booleans, timestamps, dates or durations"
 _NEAREST, _LOWER, _HIGHER, _MIDPOINT, _LINEAR = range(5)
 _INSERTION_MAX = 16
+_STEP, _SHIFT, _HALF = np.uint64(6364136223846793005), np.uint64(1442695040888963407), np.uint64(32)
+"""Of the pseudo-random numbers of Knuth's MMIX."""
 _INFINITY = np.int64(0x7FF0000000000000)
 _MINUS_ZERO = np.int64(-(2**63))
 _FINITE_MAX = 1.7976931348623157e308
@@ -199,12 +201,20 @@ def rank_of(count: I64, quantile: F64, rule: I64) -> tuple[I64, I64, F64]:
 def select(values: Int64s, count: I64, wanted: I64) -> None:
     """Moves values so that `wanted` stands where it would if sorted, with none larger before it.
 
-    Quickselect (Hoare) with a partition (Lomuto) that has no branches to mispredict. Where no value lies
-    below the pivot, those equal to it are parted off, so that ties do no harm.
+    Quickselect (Hoare) with a partition (Lomuto) that has no branches to mispredict. The pivot is the
+    median of three values at places that no order of the values foresees. Where no value lies below it,
+    those equal to it are parted off, so that ties do no harm.
     """
     low, high = np.int64(0), count
+    places = np.uint64(count)
     while high - low > _INSERTION_MAX:
-        a, b, c = values[low], values[(low + high) >> 1], values[high - 1]
+        size = np.uint64(high - low)
+        places = places * _STEP + _SHIFT
+        a = values[low + np.int64((places >> _HALF) % size)]
+        places = places * _STEP + _SHIFT
+        b = values[low + np.int64((places >> _HALF) % size)]
+        places = places * _STEP + _SHIFT
+        c = values[low + np.int64((places >> _HALF) % size)]
         pivot = max(min(a, b), min(max(a, b), c))
         at = low
         for i in range(low, high):

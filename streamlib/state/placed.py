@@ -257,7 +257,7 @@ class PlacedStore(PaneStore):
         return merge_kernel(self.plan, self._kind, self._key_nulls, placed=True)
 
     def _new_pane(self, start: int) -> Pane:
-        kinds = [field.type for field in self.plan.kept_fields]
+        kinds = self.plan.value_types
         pane = PlacedPane(start, self._next_number, 0, self._head + len(self.plan.words), False, kinds)
         pane.index = self.index
         newest = self._panes.peekitem()[1].count if self._panes else 0

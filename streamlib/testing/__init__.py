@@ -2,8 +2,8 @@
 
 Pipelines: `table`, `source` with its marks, `ManualClock`, `run`, and `check`, which plays one pipeline in
 many ways that must not matter. One operator by hand: `harness`. Parts of one's own: `check_source`,
-`check_sink`, `check_format`, `check_window`, `check_aggregate`, `check_operator`. The engine itself:
-``python -m streamlib.testing.simulate``.
+`check_sink`, `check_format`, `check_window`, `check_own_aggregate`, `check_operator`; of the engine
+`check_aggregate`. The engine itself: ``python -m streamlib.testing.simulate``.
 
 >>> import streamlib as sl, streamlib.testing as t
 >>> ticks = sl.read(t.source([{"ts": "00:00:01", "v": 1}, t.PAUSE(2), {"ts": "00:00:12", "v": 5}]))
@@ -14,6 +14,7 @@ many ways that must not matter. One operator by hand: `harness`. Parts of one's 
 
 from streamlib.testing.checking import check
 from streamlib.testing.compare import assert_same
+from streamlib.testing.conform_aggregates import check_own_aggregate
 from streamlib.testing.conform_connectors import check_format, check_sink, check_source
 from streamlib.testing.conform_steps import check_aggregate, check_operator, check_window
 from streamlib.testing.harness import Harness, harness
@@ -46,6 +47,7 @@ __all__ = [
     "check_aggregate",
     "check_format",
     "check_operator",
+    "check_own_aggregate",
     "check_sink",
     "check_source",
     "check_window",

@@ -78,6 +78,7 @@ def every_answer(job: Job, table: pa.Table) -> dict[str, pa.Table]:
     return found | {"streamlib": job.streamlib(sl.read_arrow(table)).collect(workers=2)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", JOBS)
 def test_every_plan_gives_the_same_answer(name: str) -> None:
     job = find_job(name)

@@ -184,7 +184,6 @@ def test_what_a_filter_is_called() -> None:
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: col("v").filter(col("p")).first(), "first() does not take a filter yet"),
         (lambda: (col("v").filter(col("p")) * 2).sum(), "must be the whole input of an aggregate"),
         (lambda: col("v").filter(col("p")).filter(col("q")).sum(), "joined by &"),
         (lambda: col("v").sum().filter(col("p")), 'such as col("v").filter(col("p")).sum()'),

@@ -277,6 +277,7 @@ The contracts are in [streamlib/contracts](../streamlib/contracts/__init__.py)."
             "t.check_sink",
             "t.check_format",
             "t.check_window",
+            "t.check_own_aggregate",
             "t.check_aggregate",
             "t.check_operator",
             "t.harness",

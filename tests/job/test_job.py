@@ -327,12 +327,16 @@ def test_the_second_signal_calls_off_a_stop_that_does_not_end(monkeypatch: pytes
 
 
 def test_a_real_signal_is_noted_and_the_handlers_come_back() -> None:
-    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    with interrupts.Interrupts() as noted:
-        signal.raise_signal(signal.SIGINT)
-        signal.raise_signal(signal.SIGTERM)
-    assert noted.seen == [signal.SIGINT, signal.SIGTERM]
-    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+    found = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have had it ignored
+    try:
+        before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+        with interrupts.Interrupts() as noted:
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGTERM)
+        assert noted.seen == [signal.SIGINT, signal.SIGTERM]
+        assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+    finally:
+        signal.signal(signal.SIGINT, found)
 
 
 def test_a_handler_of_the_users_own_is_left_alone() -> None:
