@@ -56,6 +56,7 @@ load_u8 = _loader(ir.IntType(8), types.uint64)
 store_i64 = _storer(ir.IntType(64), types.int64)
 store_u64 = _storer(ir.IntType(64), types.uint64)
 store_f64 = _storer(ir.DoubleType(), types.float64)
+store_i32 = _storer(ir.IntType(32), types.int64)
 store_u8 = _storer(ir.IntType(8), types.uint64)
 
 

@@ -69,6 +69,12 @@ def store_f64(base: I64, index: I64, value: F64) -> None:
 
 
 @primitive
+def store_i32(base: I64, index: I64, value: I64) -> None:
+    """Writes the lower half of an int64 to `base + 4 * index`."""
+    ctypes.c_int32.from_address(int(base) + 4 * int(index)).value = int(value)
+
+
+@primitive
 def store_u8(base: I64, index: I64, value: I64) -> None:
     """Writes a byte to `base + index`."""
     ctypes.c_uint8.from_address(int(base) + int(index)).value = int(value)

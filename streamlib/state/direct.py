@@ -182,4 +182,6 @@ def add_directly(
         if cards[number - low, USED] < cards[number - low, ROOM]:
             return row
         item.grow()
-        cards[number - low] = item.card(count)
+        card = item.card(count)
+        assert card is not None, "what took rows takes more"
+        cards[number - low] = card

@@ -96,6 +96,24 @@ class Located:
     numbers: Int64s | None
     number: int = 0
 
+    def panes(self) -> list[int]:
+        """The numbers of the panes."""
+        if self.numbers is None:
+            return [self.number]
+        if len(self.numbers) == 0:
+            return []
+        low, high = int(self.numbers.min()), int(self.numbers.max())
+        if high - low > _DENSE_MAX:
+            found: list[int] = np.unique(self.numbers).tolist()
+            return found
+        present: list[int] = (np.flatnonzero(np.bincount(self.numbers - low)) + low).tolist()
+        return present
+
+    def since(self, row: int) -> Located:
+        """Of the rows from `row` on."""
+        numbers = None if self.numbers is None else self.numbers[row:]
+        return Located(self.slots[row:], numbers, self.number)
+
     def by_pane(self, which: npt.NDArray[np.bool_] | None) -> Iterator[tuple[int, Int64s, Int64s | None]]:
         """For each pane its number, its rows' slots, and the rows among those chosen (None: all).
 

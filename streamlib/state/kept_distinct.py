@@ -104,6 +104,27 @@ class KeptDistinct:
         assert isinstance(self._set, WideTable), "values are words"
         self._set.add(slots, words, null)
 
+    @property
+    def form(self) -> str:
+        """Which form it has: ``near``, ``wide`` or ``numbered``."""
+        if self._index is not None:
+            return "numbered"
+        return "near" if isinstance(self._set, PairTable) else "wide"
+
+    def card(self, slots: int) -> Int64s | None:
+        """What `direct` adds to it by; None where it takes no words, or none yet."""
+        if self._index is not None or (self._base is None and isinstance(self._set, PairTable)):
+            return None
+        return self._set.card(slots, self._base or 0)
+
+    def used(self, count: int) -> None:
+        """So many pairs are in it now."""
+        self._set.used(count)
+
+    def grow(self) -> None:
+        """Makes room for more."""
+        self._set.grow()
+
     def _near(self, slots: Int64s, words: Int64s, null: Flags | None) -> Uint64s | None:
         """Pairs with values less a base; None where they lie too far apart."""
         known = words if null is None else words[~null]

@@ -22,9 +22,9 @@ CODE_MAX = 2**CODE_BITS - 1
 SLOTS_MAX = 2 ** (64 - CODE_BITS) - 2
 
 _PLACES_MIN = 64
-_PLACES_CACHED = 32_768
+PLACES_CACHED = 32_768
 """Places of a table that fits into the second-level cache."""
-_AHEAD = np.int64(16)
+AHEAD = np.int64(16)
 _NULL_BIT = 2**40
 _SLOT_MASK = _NULL_BIT - 1
 _HALF = np.uint64(32)
@@ -58,11 +58,11 @@ def insert_words(
     """
     mask = np.uint64(len(table) - 1)
     low = np.uint64(shift)
-    counted, sized, large = len(weights) > 0, len(sizes) > 0, len(table) > _PLACES_CACHED
+    counted, sized, large = len(weights) > 0, len(sizes) > 0, len(table) > PLACES_CACHED
     taken = used[0]
     for i in range(begin, len(added)):
-        if large and i + _AHEAD < len(added):
-            prefetch(address + np.int64(8) * np.int64((hash_word(added[i + _AHEAD] >> low) >> _HALF) & mask))
+        if large and i + AHEAD < len(added):
+            prefetch(address + np.int64(8) * np.int64((hash_word(added[i + AHEAD] >> low) >> _HALF) & mask))
         word = added[i]
         place = (hash_word(word >> low) >> _HALF) & mask
         entry = table[place]
@@ -98,11 +98,11 @@ def insert_wide(
 ) -> I64:
     """As `insert_words`, of pairs of two words: an owner, which is not 0, and any value."""
     mask = np.uint64(len(table) - 1)
-    large = len(table) > _PLACES_CACHED
+    large = len(table) > PLACES_CACHED
     taken = used[0]
     for i in range(begin, len(owners)):
-        if large and i + _AHEAD < len(owners):
-            ahead = hash_word(np.uint64(values[i + _AHEAD]) + hash_word(np.uint64(owners[i + _AHEAD])))
+        if large and i + AHEAD < len(owners):
+            ahead = hash_word(np.uint64(values[i + AHEAD]) + hash_word(np.uint64(owners[i + AHEAD])))
             prefetch(address + np.int64(16) * np.int64((ahead >> _HALF) & mask))
         owner, value = np.uint64(owners[i]), np.uint64(values[i])
         place = (hash_word(value + hash_word(owner)) >> _HALF) & mask
@@ -186,11 +186,7 @@ class PairTable:
             row = self._enter(words, weights, row, len(self._table) // 2)
             if row == len(words):
                 return
-            words_kept, counts, sizes = *self.words(), self._sizes
-            self._reset(len(self._table) * (4 if len(self._table) < _PLACES_CACHED else 2))
-            self._sizes = np.zeros(0, dtype=np.int64)  # known already
-            self._enter(words_kept, counts, 0, len(self._table))
-            self._sizes = sizes
+            self.grow()
 
     def _enter(self, words: Uint64s, weights: Int64s, row: int, limit: int) -> int:
         table = self._table
@@ -206,6 +202,25 @@ class PairTable:
             self._sizes,
             self._used,
         )
+
+    def card(self, slots: int, base: int) -> Int64s:
+        """What `direct` adds to it by."""
+        self._sizes = slots_upto(self._sizes, slots)
+        table = self._table
+        words = [len(self), len(table) // 2, address(table), address(self._sizes), len(table) - 1, base, 0, 0]
+        return np.array(words, dtype=np.int64)
+
+    def used(self, count: int) -> None:
+        """So many pairs are in it, as others added them."""
+        self._used[0] = count
+
+    def grow(self) -> None:
+        """Makes room for at least twice as many pairs."""
+        words_kept, counts, sizes = *self.words(), self._sizes
+        self._reset(len(self._table) * (4 if len(self._table) < PLACES_CACHED else 2))
+        self._sizes = np.zeros(0, dtype=np.int64)  # known already
+        self._enter(words_kept, counts, 0, len(self._table))
+        self._sizes = sizes
 
     def empty(self) -> PairTable:
         """A table of the same kind without pairs."""
@@ -277,10 +292,25 @@ class WideTable:
             row = self._enter(owners, words, row, len(self._table) // 2)
             if row == len(owners):
                 return
-            (kept, kept_words), sizes = self._entries(), self._sizes
-            self._reset(len(self._table) * (4 if len(self._table) < _PLACES_CACHED else 2))
-            self._sizes = np.zeros_like(sizes)
-            self._enter(kept, kept_words, 0, len(self._table))
+            self.grow()
+
+    def card(self, slots: int, base: int = 0) -> Int64s:
+        """What `direct` adds to it by."""
+        self._sizes = slots_upto(self._sizes, slots)
+        table = self._table
+        words = [len(self), len(table) // 2, address(table), address(self._sizes), len(table) - 1, base, 0, 0]
+        return np.array(words, dtype=np.int64)
+
+    def used(self, count: int) -> None:
+        """So many pairs are in it, as others added them."""
+        self._used[0] = count
+
+    def grow(self) -> None:
+        """Makes room for at least twice as many pairs."""
+        (kept, words), sizes = self._entries(), self._sizes
+        self._reset(len(self._table) * (4 if len(self._table) < PLACES_CACHED else 2))
+        self._sizes = np.zeros_like(sizes)
+        self._enter(kept, words, 0, len(self._table))
 
     def pairs(self) -> tuple[Int64s, Int64s, npt.NDArray[np.bool_]]:
         """Slots, words, and which are null."""

@@ -75,6 +75,11 @@ class Rows(Collected):
     size: int = 0
 
     @property
+    def is_plain(self) -> bool:
+        """Whether values are kept alone, as they come."""
+        return not (self.nulls or self.placed or self.shrink is not None)
+
+    @property
     def name(self) -> str:
         parts = ["rows", *(n for n in ("nulls", "placed", "ordered", "filtered") if getattr(self, n))]
         return "_".join(parts + ([f"{self.size}"] if self.shrink is not None else []))
