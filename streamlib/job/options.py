@@ -15,6 +15,8 @@ from streamlib.runtime.run import RunOptions
 
 WORKERS_MAX = 256
 NAME_CHARS_MAX = 100
+WATERMARK_EVERY_NS = 10_000_000
+"""How often watermarks are sent on while there is more to read: what they close is closed together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +61,9 @@ class JobOptions:
 
     def for_runtime(self) -> RunOptions:
         """What the workers have to know of them."""
-        return RunOptions(batch_rows=self.batch_rows, on_error=OnError(self.on_error))
+        return RunOptions(
+            batch_rows=self.batch_rows, on_error=OnError(self.on_error), watermark_every=WATERMARK_EVERY_NS
+        )
 
     def with_dead_letters(self, sinks: Sequence[SinkNode]) -> list[SinkNode]:
         """The sinks, and one more for each step whose dead letters go to the folder."""

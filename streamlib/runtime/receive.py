@@ -44,6 +44,7 @@ class Receiver:
         "_worker",
         "ended",
         "forwarded",
+        "held",
         "progress",
         "sides",
     )
@@ -56,6 +57,8 @@ class Receiver:
         self.forwarded = MIN_TIME
         """The last watermark sent on, ns. It never falls."""
         self.ended = False
+        self.held = False
+        """Whether a watermark has come that is not acted on yet."""
         self._barrier = 0
         self._met: set[int] = set()
         self._reached: dict[int, int] = {}  # by side, for an operator that goes by the sides
@@ -89,8 +92,16 @@ class Receiver:
         return self._end(number)
 
     def _watermark(self, number: int, time: int) -> Iterator[Outgoing]:
-        if self._sides_rose(self.progress.advance(number, time)):
+        if not self._sides_rose(self.progress.advance(number, time)):
+            return
+        if self._worker.may_hold(self._step):
+            self.held = True
+        else:
             yield from self._rose()
+
+    def release(self) -> Iterator[Outgoing]:
+        """What the watermark that is held back leads to."""
+        return self._rose()
 
     def _sides_rose(self, rose: bool) -> bool:
         """Tells an operator that goes by its sides how far they have come; whether one of them rose, or all."""
@@ -106,6 +117,7 @@ class Receiver:
         return rose
 
     def _rose(self) -> Iterator[Outgoing]:
+        self.held = False
         operator = self._worker.operators[self._step]
         yield from operator.on_watermark(self.progress.watermark)
         onward = operator.forward(self.progress.watermark)
@@ -119,7 +131,7 @@ class Receiver:
         clock = worker.run.clocks.get(self._step)
         if clock is not None:
             time = clock.watermark()
-            if time > self.forwarded:
+            if time > self.forwarded and worker.progress_due(self._step):
                 self.forwarded = time
                 yield Watermark(time)
 
@@ -140,6 +152,8 @@ class Receiver:
         What was only gathered goes out first. A step that still holds windows is waited for: their
         results would lie before the watermark of the others.
         """
+        if self.held:
+            yield from self._rose()
         operator = self._worker.operators[self._step]
         yield from operator.on_barrier()
         if operator.open_windows()[0] == 0:
@@ -176,6 +190,8 @@ class Receiver:
         """Sends the barrier on when all inputs have delivered it; an ended one counts."""
         due = set(range(len(self.sides))) - self.progress.ended_inputs()
         if self._met and self._met >= due:
+            if self.held:
+                yield from self._rose()
             number = self._barrier
             yield from self._worker.operators[self._step].on_barrier()
             self._met.clear()
@@ -185,7 +201,7 @@ class Receiver:
     def _end(self, number: int) -> Iterator[Outgoing]:
         rose = self._sides_rose(self.progress.end(number))
         if self.progress.all_ended:
-            self.ended = True
+            self.ended, self.held = True, False
             yield from self._worker.operators[self._step].on_end()
             yield End()
             self._worker.step_ended()

@@ -34,6 +34,7 @@ class RunOptions:
             event time then carry their order even where one worker on one split does not need it.
         on_error: what becomes of rows that a step without a policy of its own cannot work on.
         pause: waits so many seconds before a step is tried again; by the clock when None.
+        watermark_every: while there is more to read, watermarks are sent on no more often than this, ns.
     """
 
     batch_rows: int = 65_536
@@ -42,6 +43,7 @@ class RunOptions:
     checkpoints: bool = False
     on_error: OnError = FAIL
     pause: Callable[[float], object] | None = None
+    watermark_every: int = 0
 
 
 @dataclass(frozen=True, slots=True)

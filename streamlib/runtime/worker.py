@@ -80,6 +80,8 @@ class Worker:
         self._input_of: dict[tuple[int, int, int, str | None, int | None], int] = {}
         self._injected = 0
         self._entry_sent = 0
+        self._due_ns = [0] * len(self.steps)
+        self._holding = False
         self._idle_sent: set[int] = set()
         self._states: dict[int, dict[int, State]] = {}
         self._reached: dict[int, dict[int, int]] = {}
@@ -144,7 +146,9 @@ class Worker:
             if stack and ready is not None and not ready():
                 waiting.add(stage)
                 closed |= self._upstream[stage]
-        if 0 not in closed and not self._stacks[0] and self._send_progress():
+        if 0 not in closed and not self._stacks[0] and self._send_progress(when_due=True):
+            return Status.WORKED
+        if self._holding and self._release_held(closed, when_due=True):
             return Status.WORKED
         for stage in range(self._stages - 1, -1, -1):
             if self._stacks[stage]:
@@ -182,15 +186,48 @@ class Worker:
             return True
         return False
 
-    def _send_progress(self) -> bool:
-        """Sends on what the clocks have come to by the work of others.
+    def progress_due(self, step: int) -> bool:
+        """Whether `step` may act on a watermark now, and if so begins the time until it may again.
 
-        This comes before the inboxes: a worker that is busy with rows which others send it would else
-        hold back the watermark of all, and with it what they may close.
+        Windows that close together cost little more than one. What is held back is let go when there
+        is nothing else to do.
+        """
+        every = self.run.options.watermark_every
+        if every == 0:
+            return True
+        now = self.run.options.now_ns()
+        if now < self._due_ns[step]:
+            return False
+        self._due_ns[step] = now + every
+        return True
+
+    def may_hold(self, step: int) -> bool:
+        """Whether `step`, which has met a higher watermark, may wait before it acts on it."""
+        hold = self._heads[self.steps[step].stage] == step and not self.progress_due(step)
+        self._holding |= hold
+        return hold
+
+    def _release_held(self, closed: set[int], when_due: bool = False) -> bool:
+        """Acts on a watermark that was held back; says whether there was one."""
+        held = [head for head in self._heads if head is not None and self._receivers[head].held]
+        self._holding = bool(held)
+        for head in held:
+            stage = self.steps[head].stage
+            if stage in closed or self._stacks[stage] or (when_due and not self.progress_due(head)):
+                continue
+            self._start(head, self._receivers[head].release())
+            return True
+        return False
+
+    def _send_progress(self, when_due: bool = False) -> bool:
+        """Sends on what the clocks have come to, by this worker's blocks or by those of others.
+
+        When it is due this comes before the inboxes: a worker that is busy with rows which others send it
+        would else hold back the watermark of all, and with it what they may close.
         """
         for stamping, clock in self.run.clocks.items():
             time = clock.watermark()
-            if time > self._receivers[stamping].forwarded:
+            if time > self._receivers[stamping].forwarded and (not when_due or self.progress_due(stamping)):
                 self._receivers[stamping].forwarded = time
                 self._start(stamping, iter([Watermark(time)]))
                 return True
@@ -211,6 +248,8 @@ class Worker:
             raise failed.error from failed.error.__cause__
         if claim is not None:
             self._start(claim.run.step, self._decode(claim))
+            return Status.WORKED
+        if self._send_progress() or self._release_held(set()):
             return Status.WORKED
         stopped = self.run.pool.stopped
         for step in self.steps:
@@ -302,6 +341,8 @@ class Worker:
         run = self.run
         for step, clock in run.clocks.items():
             if step not in self._idle_sent and self._silent(step):
+                if self._send_progress():
+                    return True
                 self._idle_sent.add(step)
                 self._start(step, iter([Idle()]))
                 return True
@@ -309,6 +350,8 @@ class Worker:
                 self._idle_sent.discard(step)
         if not run.pool.entering and run.entry is None:
             return False
+        if self._send_progress():
+            return True
         entry = run.announce()
         if entry is None or entry.number == self._entry_sent:
             return False

@@ -70,7 +70,13 @@ class Attempt:
         self.life = self.dice.randint(1, 150) if dies else UNITS_OF_WORK_MAX
         self.units = self.jumps = 0
         self.weights = [1.0]
-        options = RunOptions(settings.batch_rows, settings.channel_bytes_max, self.clock, checkpoints=True)
+        options = RunOptions(
+            settings.batch_rows,
+            settings.channel_bytes_max,
+            self.clock,
+            checkpoints=True,
+            watermark_every=random.Random(settings.seed + 2).choice([0, 0, 20, 500, 10**9]),
+        )
         self.execution = Execution(self.graph.sinks, settings.workers, options)
         self.resume = resume
         self.stop_at = self.dice.randint(0, 200) if scenario.stops != "end" and not dies else -1
