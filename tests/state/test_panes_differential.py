@@ -89,11 +89,11 @@ def check(closed: Any, simulator: Simulator) -> None:
 @pytest.mark.parametrize(  # each row compiles kernels of its own: all pairs, not all triples
     ("kind", "ordered", "nulls"),
     [
-        ("string", False, False),
+        pytest.param("string", False, False, marks=pytest.mark.slow),
         ("string", True, True),
         ("int", False, True),
-        ("int", True, False),
-        ("float", False, True),
+        pytest.param("int", True, False, marks=pytest.mark.slow),
+        pytest.param("float", False, True, marks=pytest.mark.slow),
         ("several", True, True),
         ("none", False, True),
         ("none", True, False),

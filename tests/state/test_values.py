@@ -51,7 +51,7 @@ def wanted(simulator: Simulator, start: int, aggregates: list[Any]) -> dict[Any,
 
 
 @pytest.mark.parametrize("name", KINDS)
-@pytest.mark.parametrize("ordered", [False, True])
+@pytest.mark.parametrize("ordered", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_differential_store_equals_simulator(name: str, ordered: bool) -> None:
     kind, pool = KINDS[name]
     rng = random.Random(f"{name} {ordered}")

@@ -209,7 +209,12 @@ def test_a_broken_window(broken: Window, promise: str) -> None:
 
 @pytest.mark.parametrize(
     ("aggregate", "kind"),
-    [(Mean(), pa.float64()), (Max(), pa.int64()), (First(), pa.int64()), (Last(), pa.float64())],
+    [
+        (Mean(), pa.float64()),
+        pytest.param(Max(), pa.int64(), marks=pytest.mark.slow),
+        pytest.param(First(), pa.int64(), marks=pytest.mark.slow),
+        (Last(), pa.float64()),
+    ],
     ids=lambda a: str(getattr(a, "name", a)),
 )
 def test_our_aggregates(aggregate: Any, kind: pa.DataType) -> None:
