@@ -34,6 +34,8 @@ _PLACES_SMALL = 2**16  # half a megabyte: a table up to here fits into the secon
 _SLOTS_MAX = 2**31
 _ARENA_MIN = 4096
 _LARGE = 2**20
+_AHEAD = (64, 8)
+"""For how many times the records needed a large array has room: memory that is not touched is not taken."""
 
 
 def address(array: npt.NDArray[np.generic]) -> int:
@@ -57,6 +59,16 @@ def table_places(slots: int) -> int:
     while table_room(places) < slots:
         places *= 2
     return places
+
+
+def _records(room: int, words: int) -> Int64s:
+    """At least `room` records, not initialised. Large ones are rarely moved: new memory costs more than their data."""
+    for ahead in _AHEAD if 8 * room * words > _LARGE else ():
+        try:
+            return np.empty((ahead * room, words), dtype=np.int64)
+        except MemoryError:
+            continue  # the system counts what is not touched
+    return np.empty((room, words), dtype=np.int64)
 
 
 class Pane:
@@ -115,12 +127,16 @@ class Pane:
         """Bytes reserved, with the key columns and the values beside the records."""
         columns = sum(chunk.nbytes for chunk in self.keys) + sum(store.nbytes for store in self.values)
         columns += sum(kept.nbytes for kept in self.collected)
-        return int(self._table.nbytes + self._records.nbytes + self._arena.nbytes + columns)
+        return int(self._table.nbytes + self._room * self._records[:1].nbytes + self._arena.nbytes + columns)
 
     @property
     def is_large(self) -> bool:
         """Whether its table or records are too large for the second-level cache."""
-        return self._records.nbytes > _LARGE
+        return self._room * self._records[:1].nbytes > _LARGE
+
+    @property
+    def _room(self) -> int:
+        return min(len(self._records), table_room(len(self._table)))
 
     def grow(self) -> None:
         """Makes room for at least twice as many slots."""
@@ -130,10 +146,11 @@ class Pane:
             raise MemoryError("a window has more than 2**31 keys")
         self._table = np.zeros(places, dtype=np.uint64)
         move_entries(address(old), len(old), address(self._table), places - 1)
-        count = self.count
-        records = np.empty((table_room(places), self._records.shape[1]), dtype=np.int64)
-        records[:count] = self._records[:count]
-        self._records = records
+        if table_room(places) > len(self._records):
+            count = self.count
+            records = _records(table_room(places), self._records.shape[1])
+            records[:count] = self._records[:count]
+            self._records = records
         self._describe()
 
     def grow_arena(self, need: int) -> None:
@@ -149,6 +166,6 @@ class Pane:
         words[PANE_TABLE] = address(self._table)
         words[PANE_MASK] = len(self._table) - 1
         words[PANE_RECORDS] = address(self._records)
-        words[PANE_LIMIT] = len(self._records)
+        words[PANE_LIMIT] = self._room
         words[PANE_ARENA] = address(self._arena)
         words[PANE_ARENA_SIZE] = len(self._arena)
