@@ -1,4 +1,4 @@
-"""`changes`: a table's history as a stream. How many changes are seen is timing, unless `max_rate` sets it."""
+"""`changes`: a table's history as a stream. How many changes are seen may be timing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pyarrow as pa
 from streamlib.contracts import Operator
 from streamlib.graph import BuildContext, Node
 from streamlib.operators.key_by import PassOperator
-from streamlib.operators.running import TableNode
+from streamlib.operators.tables import TableStep
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -24,9 +24,8 @@ class ChangesNode(Node):
 
     def timing_because(self) -> str | None:
         table = self.inputs[0]
-        if isinstance(table, TableNode) and table.max_rate is not None:
-            return None
-        return f"{table.label}: running updates, without max_rate="
+        assert isinstance(table, TableStep)
+        return table.history_because()
 
     def build(self, context: BuildContext) -> Operator:
         return PassOperator()

@@ -27,23 +27,21 @@ from streamlib.contracts import Operator, Output, State, Tagged
 from streamlib.elements import MAX_TIME, MIN_TIME, Batch, format_duration
 from streamlib.errors import BuildError
 from streamlib.expr import Expr, Program
-from streamlib.graph import BuildContext, Node, SourceNode
+from streamlib.graph import BuildContext, SourceNode
 from streamlib.graph.plan import topological
 from streamlib.kernels.columns import decoded_type
 from streamlib.operators.aggregation import Aggregation, InputColumns, Late, from_input
+from streamlib.operators.tables import CHANGE, DELETE, INSERT, UPDATE, TableStep
 from streamlib.state import Expiry, Order, OrderedBuffer, SlotColumn, SlotTable, Touched, with_fields
 
 Int64s = npt.NDArray[np.int64]
 
-CHANGE = "change"
-"""The last column of changes."""
-INSERT, UPDATE, DELETE = "insert", "update", "delete"
 _UNUSED_TIME = MIN_TIME
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class TableNode(Node):
-    """A step whose result is a table: its rows are the changes, with the column ``change`` as the last.
+class TableNode(TableStep):
+    """A table of all rows of a key so far.
 
     Attributes:
         ttl: a key without rows for longer than this goes, ns; None for never.
@@ -129,11 +127,6 @@ class TableNode(Node):
         return self.aggregation.reads_edges and not self.sorts
 
     @cached_property
-    def table_schema(self) -> pa.Schema:
-        """The columns without ``change``."""
-        return self.schema.remove(len(self.schema) - 1)
-
-    @cached_property
     def late_schema(self) -> pa.Schema:
         """The columns of `.late`."""
         source = self.inputs[0].schema
@@ -154,6 +147,9 @@ class TableNode(Node):
         if self.ttl is None:
             return None
         return f"{self.label}: which keys have outlived their ttl when the input ends"
+
+    def history_because(self) -> str | None:
+        return None if self.max_rate is not None else f"{self.label}: running updates, without max_rate="
 
     def options(self) -> str:
         """The options, as the user wrote them."""

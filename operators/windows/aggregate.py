@@ -12,7 +12,7 @@ added, and what came first is a function of the input.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -42,7 +42,7 @@ class PaneOperator(Operator):
         self.node = node
         self.lateness = node.allowed_lateness
         self.keys = list(node.pane_keys)
-        self.panes = _panes(node, context.needs_order)
+        self.panes = open_panes(node, context.needs_order, self.lateness)
         self.store = self.panes.store
         self.results = ResultBuilder(node, context.batch_rows)
         self.watermark: int | None = None
@@ -108,7 +108,7 @@ class WindowOperator(PaneOperator):
 
     def on_batch(self, batch: Batch, side: int = 0) -> Iterator[Output]:
         """Adds rows to their windows; yields those that are late, if somebody reads them."""
-        missed = self.panes.missed(batch)
+        missed = self.missed(batch)
         refused = None
         if missed is not None:
             refused = missed.refused
@@ -122,10 +122,23 @@ class WindowOperator(PaneOperator):
         inputs = self.columns.evaluate(batch, refused)
         kept = batch if refused is None else batch.filter(~refused)
         if len(kept):
-            self.panes.add(kept.rows.select(self.keys), inputs, kept, missed)
+            self.take(batch, kept, inputs, missed)
             self.check_open()
-            if self.combine and self.store.nbytes > COMBINE_BYTES_MAX:
+            if self.combine and self.held_bytes > COMBINE_BYTES_MAX:
                 yield from self.emit(None)
+
+    def missed(self, batch: Batch) -> Missed | None:
+        """The rows that are late for a window; None when none is."""
+        return self.panes.missed(batch)
+
+    def take(self, batch: Batch, kept: Batch, inputs: Sequence[pa.Array], missed: Missed | None) -> None:
+        """Adds the rows that are `kept` of a batch, with their inputs, to their windows."""
+        self.panes.add(kept.rows.select(self.keys), inputs, kept, missed)
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of the open windows."""
+        return self.store.nbytes
 
     def on_watermark(self, time: int) -> Iterator[Output]:
         """Closes the windows that end by it; rows that waited enter them first."""
@@ -147,7 +160,7 @@ class WindowOperator(PaneOperator):
 
     def check(self, batch: Batch, side: int = 0) -> None:
         """Raises for a row whose inputs cannot be computed, or added; those of late rows are not."""
-        missed = self.panes.missed(batch)
+        missed = self.missed(batch)
         self.node.aggregation.try_rows(
             self.columns.evaluate(batch, None if missed is None else missed.refused)
         )
@@ -173,7 +186,7 @@ class WindowOperator(PaneOperator):
         limit = self.results.batch_rows
         gathered: list[pa.RecordBatch] = []
         rows = 0
-        for part in chain(self.panes.partials(watermark), (None,)):
+        for part in chain(self.partials(watermark), (None,)):
             if part is not None:
                 gathered.append(part)
                 rows += part.num_rows
@@ -182,6 +195,10 @@ class WindowOperator(PaneOperator):
                 for offset in range(0, rows, limit):
                     yield Batch(together.slice(offset, limit))
                 gathered, rows = [], 0
+
+    def partials(self, watermark: int | None) -> Iterator[pa.RecordBatch]:
+        """Takes out, as partial results, what a watermark closes."""
+        yield from self.panes.partials(watermark)
 
     def on_barrier(self) -> Iterator[Output]:
         """Partial results go out before a barrier: a combiner has no state of its own."""
@@ -237,14 +254,14 @@ class MergeOperator(PaneOperator):
         return iter(())
 
 
-def _panes(node: WindowAggregateNode, ordered: bool) -> Panes:
-    """The open windows of a step."""
+def open_panes(node: WindowAggregateNode, ordered: bool, lateness: int) -> Panes:
+    """The open windows of a step, which take late rows for so long, ns."""
     schema = node.inputs[0].schema
     fields = [schema.field(name) for name in node.pane_keys]
     plan = node.aggregation.plan(ordered=ordered)
     if isinstance(node.window, Window):
-        return FixedPanes(node.window, node.allowed_lateness, fields, plan)
-    return SlicedPanes(node.window, node.allowed_lateness, fields, plan)
+        return FixedPanes(node.window, lateness, fields, plan)
+    return SlicedPanes(node.window, lateness, fields, plan)
 
 
 def count_numbers(ranges: list[tuple[int, int]]) -> int:

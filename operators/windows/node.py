@@ -92,6 +92,21 @@ class WindowAggregateNode(Node):
                 hint="keep both columns" if missing and has_own_window(source) else None,
             )
 
+    @property
+    def result_schema(self) -> pa.Schema:
+        """The columns of a window's result."""
+        return self.schema
+
+    @property
+    def closes_after(self) -> int:
+        """How long after a window's end its (first) result comes out, ns."""
+        return self.allowed_lateness
+
+    @property
+    def emission(self) -> str:
+        """The options that say when results come out, as the user wrote them."""
+        return ""
+
     @cached_property
     def bounds_type(self) -> pa.DataType:
         """The type of ``window_start`` and ``window_end``: that of the time column where it is fine enough."""
@@ -150,7 +165,7 @@ class WindowAggregateNode(Node):
             f", allowed_lateness={format_duration(self.allowed_lateness)!r}" if self.allowed_lateness else ""
         )
         named = ", ".join(f"{n}={e}" for n, e in self.aggregates.items())
-        return f"{self.window.describe()}{lateness}: {named}"
+        return f"{self.window.describe()}{lateness}{self.emission}: {named}"
 
     def state_bound(self) -> str:
         return "open windows"

@@ -31,10 +31,12 @@ class Ripe:
     """A window that has closed.
 
     Attributes:
+        number: what its panes call it: its start, where windows do not overlap.
         start, end: its bounds, ns.
         closed: its keys and their state.
     """
 
+    number: int
     start: int
     end: int
     closed: Closed
@@ -97,8 +99,12 @@ class Panes(ABC):
         """Asserts that no row was added to a window that the watermark had closed."""
 
     @abstractmethod
-    def close(self, watermark: int | None) -> Iterator[Ripe]:
-        """Takes out the windows that a watermark closes, in order; all for None."""
+    def close(self, watermark: int | None, partial: bool = False) -> Iterator[Ripe]:
+        """Takes out the windows that a watermark closes, in order; all for None.
+
+        Args:
+            partial: with state in the form that can be merged too.
+        """
 
     @abstractmethod
     def partials(self, watermark: int | None) -> Iterator[pa.RecordBatch]:
@@ -119,6 +125,10 @@ class Panes(ABC):
     @abstractmethod
     def end_of(self, number: int) -> int:
         """The end of a window by such a number, ns."""
+
+    @abstractmethod
+    def bounds_of(self, number: int) -> tuple[int, int]:
+        """The start and the end of a window by such a number, ns."""
 
     @abstractmethod
     def rows(self) -> int:
@@ -194,9 +204,9 @@ class FixedPanes(Panes):
             return starts
         return list(takewhile(lambda start: self._closing(start) <= watermark, starts))
 
-    def close(self, watermark: int | None) -> Iterator[Ripe]:
+    def close(self, watermark: int | None, partial: bool = False) -> Iterator[Ripe]:
         for start in self._due(watermark):
-            yield Ripe(start, self.window.end(start), self.store.pop(start))
+            yield Ripe(start, start, self.window.end(start), self.store.pop(start, partial))
 
     def partials(self, watermark: int | None) -> Iterator[pa.RecordBatch]:
         for start in self._due(watermark):
@@ -217,6 +227,9 @@ class FixedPanes(Panes):
 
     def end_of(self, number: int) -> int:
         return self.window.end(number)
+
+    def bounds_of(self, number: int) -> tuple[int, int]:
+        return number, self.window.end(number)
 
     def rows(self) -> int:
         return int(np.sum(self.store.snapshot().column(len(self.store.key_schema) + 1).to_numpy()))

@@ -41,7 +41,7 @@ class ResultBuilder:
     def __init__(self, node: WindowAggregateNode, batch_rows: int) -> None:
         self.node = node
         self.batch_rows = batch_rows
-        self.schema = node.schema
+        self.schema = node.result_schema
         self.intermediate = node.aggregation.intermediate
         self.finals = Program(node.aggregation.finals, self.intermediate)
 
@@ -59,6 +59,12 @@ class ResultBuilder:
             yield from self._build(gathered)
 
     def _build(self, windows: list[Ripe]) -> Iterator[Batch]:
+        result = self.whole(windows)
+        for offset in range(0, len(result), self.batch_rows):
+            yield result if len(result) <= self.batch_rows else result.slice(offset, self.batch_rows)
+
+    def whole(self, windows: list[Ripe]) -> Batch:
+        """Result rows of one window or more, in one batch."""
         parts = [w.closed for w in windows]
         counts = [len(part.state) for part in parts]
         ends = np.repeat(np.array([w.end for w in windows], dtype=np.int64), counts)
@@ -73,9 +79,7 @@ class ResultBuilder:
             kind = self.node.bounds_type
             columns += [self.bounds(starts, kind), self.bounds(ends, kind)]
         columns += self.finals.evaluate(values)
-        result = Batch(pa.RecordBatch.from_arrays(columns, schema=self.schema), ends - 1)
-        for offset in range(0, len(result), self.batch_rows):
-            yield result if len(result) <= self.batch_rows else result.slice(offset, self.batch_rows)
+        return Batch(pa.RecordBatch.from_arrays(columns, schema=self.schema), ends - 1)
 
     def bounds(self, times: npt.NDArray[np.int64], kind: pa.DataType) -> pa.Array:
         """Times in ns as a timestamp column."""

@@ -145,7 +145,7 @@ class SessionOperator(Operator):
                 self.results.bounds(ends, kind),
                 *self.results.finals.evaluate(values),
             ]
-            yield Batch(pa.RecordBatch.from_arrays(columns, schema=node.schema), ends - 1)
+            yield Batch(pa.RecordBatch.from_arrays(columns, schema=node.result_schema), ends - 1)
 
     # Barriers and looks.
 

@@ -144,11 +144,11 @@ class SlicedPanes(Panes):
 
     # Windows.
 
-    def close(self, watermark: int | None) -> Iterator[Ripe]:
-        yield from self._close(watermark)
+    def close(self, watermark: int | None, partial: bool = False) -> Iterator[Ripe]:
+        yield from self._close(watermark, partial)
         self.stacks.compact()
 
-    def _close(self, watermark: int | None) -> Iterator[Ripe]:
+    def _close(self, watermark: int | None, partial: bool) -> Iterator[Ripe]:
         while (number := self._earliest()) is not None:
             start, end = self.window.bounds(number)
             if watermark is not None and add_time(end, self.lateness) > watermark:
@@ -159,10 +159,10 @@ class SlicedPanes(Panes):
                 stacks.amend(place[1], self.amendments.take(self._places.pop(place)))
             stacks.push(end)
             self._next = number + 1
-            closed = stacks.closed()
+            closed = stacks.closed(partial)
             stacks.drop(self.window.bounds(number + 1)[0])
             if closed is not None:
-                yield Ripe(start, end, closed)
+                yield Ripe(number, start, end, closed)
 
     def _earliest(self) -> int | None:
         """The number of the next window that may have rows; None when there is none."""
@@ -193,6 +193,9 @@ class SlicedPanes(Panes):
     def end_of(self, number: int) -> int:
         return self.window.bounds(number)[1]
 
+    def bounds_of(self, number: int) -> tuple[int, int]:
+        return self.window.bounds(number)
+
     def open_ranges(self, times: Int64s) -> list[tuple[int, int]]:
         starts = np.union1d(np.array(self.store.starts(), dtype=np.int64), times)
         first, last = self.window.first(starts), self.window.last(starts)
@@ -215,15 +218,16 @@ class SlicedPanes(Panes):
         for start in list(self.store.starts()):
             if watermark is not None and int(self.window.first(np.array([start]))[0]) >= number:
                 break
-            yield self._with_begins(self.store.partials(start), FROM_THE_START)
+            yield self.with_begins(self.store.partials(start), FROM_THE_START)
         for begins, start in list(self._places.irange(None, (number, MIN_TIME), (True, False))):
             part = self.amendments.partials(self._places.pop((begins, start)))
             slices = pa.array(np.full(part.num_rows, start, dtype=np.int64))
             part = part.set_column(len(self.store.key_schema), "window_start", slices)
-            yield self._with_begins(part, begins)
+            yield self.with_begins(part, begins)
         self.stacks.compact()
 
-    def _with_begins(self, part: pa.RecordBatch, begins: int) -> pa.RecordBatch:
+    def with_begins(self, part: pa.RecordBatch, begins: int) -> pa.RecordBatch:
+        """Partial results with the number of the first window that takes them, as `merge` reads them."""
         return part.append_column(
             self._begins_field, pa.array(np.full(part.num_rows, begins, dtype=np.int64))
         )

@@ -211,7 +211,10 @@ class PaneStore:
             The key columns, ``window_start`` (int64, ns), ``state`` (fixed-size binary), and the values
             beside it, by `AccumulatorPlan.kept_fields`.
         """
-        closed = self._closed(self._take_out(start), partial=True)
+        return self.rows_of(self._closed(self._take_out(start), partial=True), start)
+
+    def rows_of(self, closed: Closed, start: int) -> pa.RecordBatch:
+        """A window's state in its partial form, as rows that another store can `merge` under `start`."""
         state = np.ascontiguousarray(closed.state)
         rows = len(state)
         column = pa.Array.from_buffers(self._state_type, rows, [None, pa.py_buffer(state)])
@@ -220,13 +223,20 @@ class PaneStore:
         schema = pa.schema([*schema, pa.field("state", self._state_type), *self.plan.kept_fields])
         return pa.RecordBatch.from_arrays([*closed.keys.columns, starts, column, *closed.kept], schema=schema)
 
-    def pop(self, start: int) -> Closed:
+    def pop(self, start: int, partial: bool = False) -> Closed:
         """Takes out the pane that starts at `start`; its memory is free once the result is.
+
+        Args:
+            partial: in the form that can be merged too.
 
         Raises:
             KeyError: there is no such pane.
         """
-        return self._closed(self._take_out(start))
+        return self._closed(self._take_out(start), partial)
+
+    def peek(self, start: int) -> Closed:
+        """What the pane that starts at `start` has: right as long as nothing is added."""
+        return self._closed(self._panes[start])
 
     def _take_out(self, start: int) -> Pane:
         pane: Pane = self._panes.pop(start)

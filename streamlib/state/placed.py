@@ -293,7 +293,7 @@ class WordSums:
                 return mine
             mine.grow()
 
-    def closed(self, mine: PlacedPane) -> Closed:
+    def closed(self, mine: PlacedPane, partial: bool = False) -> Closed:
         """The results of a sum, which is no longer one."""
         slots, state = mine.slots, mine.records[:, 1:]
         if len(slots) == self.index.count:  # all keys: in the order of their slots, they need not be taken
@@ -322,9 +322,9 @@ class StoredSums(WordSums):
         self.store.absorb(start, pane)
         return self.store.pane(start)
 
-    def closed(self, mine: PlacedPane) -> Closed:
+    def closed(self, mine: PlacedPane, partial: bool = False) -> Closed:
         """The results of a sum, which is no longer one."""
-        return self.store.pop(mine.start)
+        return self.store.pop(mine.start, partial)
 
     def free(self, mine: PlacedPane) -> None:
         """Forgets a sum."""

@@ -119,8 +119,8 @@ class TwoStacks:
         if self._oldest_in_back is None or start < self._oldest_in_back:
             self._oldest_in_back = start
 
-    def closed(self) -> Closed | None:
-        """The sum of all slices that are pushed; None when there are none."""
+    def closed(self, partial: bool = False) -> Closed | None:
+        """The sum of all slices that are pushed, perhaps to be merged with more; None when there are none."""
         if self.pushed is None:
             return None
         parts: list[PlacedPane] = []
@@ -135,7 +135,7 @@ class TwoStacks:
         total = None
         for part in parts:
             total = self._sums.plus(total, part)
-        return None if total is None else self._sums.closed(total)
+        return None if total is None else self._sums.closed(total, partial)
 
     def _flip(self) -> None:
         """Makes the front of all slices that are pushed, and empties the back."""

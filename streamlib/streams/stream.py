@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
 import pyarrow as pa
 
@@ -31,7 +31,7 @@ from streamlib.streams.sockets import SocketVerbs
 if TYPE_CHECKING:
     from streamlib.operators.windows.session import SessionWindow
     from streamlib.streams.table import Forever, Table
-    from streamlib.streams.windowed import WindowedStream
+    from streamlib.streams.windowed import WindowedStream, WindowedUpdates
 
 T = TypeVar("T")
 
@@ -180,21 +180,70 @@ class Stream(LookingVerbs, RowVerbs, FunctionVerbs, JoinVerbs, ErrorVerbs, Socke
         stream = self.with_columns(**named) if named else self
         return KeyedStream(KeyByNode(inputs=(stream._node,), at=user_location(), columns=(*columns, *named)))
 
+    @overload
     def window(
         self,
         window: Window | OverlappingWindow | SessionWindow,
         allowed_lateness: str | dt.timedelta = "0s",
-    ) -> WindowedStream:
+        emit: Literal["final"] = "final",
+        early: None = None,
+    ) -> WindowedStream: ...
+
+    @overload
+    def window(
+        self,
+        window: Window | OverlappingWindow | SessionWindow,
+        allowed_lateness: str | dt.timedelta = "0s",
+        *,
+        emit: Literal["updates"],
+        early: str | dt.timedelta | None = None,
+    ) -> WindowedUpdates: ...
+
+    def window(
+        self,
+        window: Window | OverlappingWindow | SessionWindow,
+        allowed_lateness: str | dt.timedelta = "0s",
+        emit: Literal["final", "updates"] = "final",
+        early: str | dt.timedelta | None = None,
+    ) -> WindowedStream | WindowedUpdates:
         """Groups rows by event time, to be aggregated by `.agg(...)`.
 
         Args:
             window: such as ``sl.tumbling("10s")``.
-            allowed_lateness: how long after its end a window still takes late rows. Results come
-                out once, when the watermark passes the window's end and this time.
+            allowed_lateness: how long after its end a window still takes late rows.
+            emit: ``final`` gives a stream: results come out once, when the watermark passes the window's end
+                and the allowed lateness. ``updates`` gives a table: a row when the watermark passes the
+                window's end, and one correction when it passes the allowed lateness too, if later rows
+                changed it.
+            early: with ``updates``: previews of open windows, for each key and window at most one in each
+                span of event time of this length.
+
+        Raises:
+            BuildError: a duration of no sense, or `early` without ``emit="updates"``.
         """
-        from streamlib.streams.windowed import WindowedStream
+        from streamlib.streams.windowed import WindowedStream, WindowedUpdates
 
         lateness = _duration(allowed_lateness, "allowed_lateness")
+        if emit == "updates":
+            span = None if early is None else _duration(early, "early")
+            return WindowedUpdates(self._node, window, lateness, span)
+        if emit != "final":
+            raise BuildError(
+                "emit= says when results come out",
+                at=user_location(),
+                step="window",
+                expected="'final' or 'updates'",
+                got=repr(emit),
+            )
+        if early is not None:
+            raise BuildError(
+                "previews are replaced later, and the rows of a stream never change",
+                at=user_location(),
+                step="window",
+                expected="a table, whose rows are replaced",
+                got=f"early={early!r} with emit='final'",
+                hint='add emit="updates"',
+            )
         return WindowedStream(self._node, window, lateness)
 
     @property

@@ -11,7 +11,7 @@ from streamlib.contracts import Sink
 from streamlib.elements import duration_ns
 from streamlib.errors import BuildError, StreamlibError, user_location
 from streamlib.graph import SideNode, SinkNode, explain
-from streamlib.operators.running import TableNode
+from streamlib.operators.tables import TableStep
 from streamlib.streams.errors import ErrorVerbs
 from streamlib.streams.stream import KeyedStream, Stream
 
@@ -43,8 +43,8 @@ class Table(ErrorVerbs):
     [{'k': 'a', 'total': 5}, {'k': 'b', 'total': 2}]
     """
 
-    def __init__(self, node: TableNode) -> None:
-        self._node: TableNode = node
+    def __init__(self, node: TableStep) -> None:
+        self._node: TableStep = node
 
     @property
     def schema(self) -> pa.Schema:
@@ -54,7 +54,7 @@ class Table(ErrorVerbs):
     @property
     def keys(self) -> tuple[str, ...]:
         """The columns of which it has one row per value."""
-        return self._node.keys
+        return self._node.table_keys
 
     def explain(self) -> str:
         """The steps that lead here, with types, keys, event time and what bounds their state."""
@@ -91,7 +91,8 @@ class Table(ErrorVerbs):
         """
         from streamlib.operators.changes import ChangesNode
 
-        return KeyedStream(ChangesNode(inputs=(self._node,), at=user_location()))
+        node = ChangesNode(inputs=(self._node,), at=user_location())
+        return KeyedStream(node) if node.keys else Stream(node)
 
     @property
     def late(self) -> Stream:

@@ -19,7 +19,7 @@ from streamlib.contracts import Source
 from streamlib.errors import StreamlibError
 from streamlib.graph import Node, SourceNode
 from streamlib.graph.plan import topological
-from streamlib.operators.running import TableNode
+from streamlib.operators.tables import TableStep
 from streamlib.runtime.execute import Execution
 from streamlib.runtime.inline import run_inline
 from streamlib.runtime.run import Checkpoint, RunOptions
@@ -179,9 +179,9 @@ def play(nodes: Sequence[Node], lists: dict[int, ListSource], variation: Variati
 
 def _result(node: Node, rows: pa.Table) -> pa.Table:
     """The rows of a stream; of a table the last state that its changes lead to."""
-    if not isinstance(node, TableNode):
+    if not isinstance(node, TableStep):
         return rows
-    state = LastState(rows.schema, node.keys)
+    state = LastState(rows.schema, node.table_keys)
     for batch in rows.to_batches():
         state.apply(batch)
     return state.table()

@@ -29,7 +29,7 @@ def waiting(facts: Facts, node: NodeSteps, count: int, earliest: int, say: Times
         say: how times are said.
     """
     say = say or Times()
-    lateness = int(getattr(node.node, "allowed_lateness", 0))
+    lateness = int(getattr(node.node, "closes_after", getattr(node.node, "allowed_lateness", 0)))
     needed = add_time(earliest, lateness)
     answer = StepWhy(
         node.name,
