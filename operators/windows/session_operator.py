@@ -79,7 +79,7 @@ class SessionOperator(Operator):
         assert batch.time is not None
         self.sessions.add(batch.rows.select(self.keys), inputs, batch.time, batch.order)
 
-    def _release(self, before: int | None) -> None:
+    def release(self, before: int | None) -> None:
         """Rows that have waited long enough enter their sessions, in the order of time."""
         if self.waiting is not None:
             for batch in self.waiting.release(before):
@@ -97,7 +97,7 @@ class SessionOperator(Operator):
 
     def _taken_until(self, times: Int64s) -> Int64s:
         """The last mark with which rows at `times` are taken."""
-        return _later(times, self.lateness)
+        return later(times, self.lateness)
 
     def _refuse_late(self, refused: Batch) -> Tagged | None:
         assert refused.time is not None and refused.mark is not None
@@ -112,7 +112,7 @@ class SessionOperator(Operator):
             pa.array(late_by, pa.duration("ns")),
             pa.array(np.ones(len(refused), dtype=np.int64)),
             self.results.bounds(refused.time, kind),
-            self.results.bounds(_later(refused.time, self.gap), kind),
+            self.results.bounds(later(refused.time, self.gap), kind),
         ]
         rows = pa.RecordBatch.from_arrays(columns, schema=self.node.late_schema)
         return Tagged("late", Batch(rows, refused.time, refused.mark, refused.order, refused.origin))
@@ -122,12 +122,12 @@ class SessionOperator(Operator):
     def on_watermark(self, time: int) -> Iterator[Output]:
         """Closes the sessions that end before it; rows that waited enter them first."""
         before = add_time(time, -self.lateness)
-        self._release(before)
+        self.release(before)
         yield from self._emit(self.sessions.close(before, self.results.batch_rows))
 
     def on_end(self) -> Iterator[Output]:
         """Closes all sessions."""
-        self._release(None)
+        self.release(None)
         yield from self._emit(self.sessions.close_all(self.results.batch_rows))
 
     def forward(self, watermark: int) -> int:
@@ -135,17 +135,21 @@ class SessionOperator(Operator):
         return add_time(watermark, -self.lateness - 1)
 
     def _emit(self, parts: Iterable[ClosedSessions]) -> Iterator[Batch]:
-        node, kind = self.node, self.node.bounds_type
         for part in parts:
-            ends = _later(part.last, self.gap)
-            values = pa.RecordBatch.from_arrays(part.closed.results(), schema=node.aggregation.intermediate)
-            columns = [
-                *part.closed.keys.columns,
-                self.results.bounds(part.first, kind),
-                self.results.bounds(ends, kind),
-                *self.results.finals.evaluate(values),
-            ]
-            yield Batch(pa.RecordBatch.from_arrays(columns, schema=node.result_schema), ends - 1)
+            yield self.result(part)
+
+    def result(self, part: ClosedSessions) -> Batch:
+        """The rows of some sessions."""
+        node, kind = self.node, self.node.bounds_type
+        ends = later(part.last, self.gap)
+        values = pa.RecordBatch.from_arrays(part.closed.results(), schema=node.aggregation.intermediate)
+        columns = [
+            *part.closed.keys.columns,
+            self.results.bounds(part.first, kind),
+            self.results.bounds(ends, kind),
+            *self.results.finals.evaluate(values),
+        ]
+        return Batch(pa.RecordBatch.from_arrays(columns, schema=node.result_schema), ends - 1)
 
     # Barriers and looks.
 
@@ -181,6 +185,6 @@ class SessionOperator(Operator):
         return {"late": self.late, "late_by_max": self.late_by_max} if self.late else {}
 
 
-def _later(times: Int64s, by: int) -> Int64s:
+def later(times: Int64s, by: int) -> Int64s:
     """times + by, held at the end of time."""
     return np.where(times > MAX_TIME - by, MAX_TIME, times + np.int64(by))

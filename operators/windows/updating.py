@@ -195,9 +195,9 @@ class UpdatingMerger(MergeOperator, Updating):
         if late.true_count:
             assert self.corrections is not None, "nothing is late without allowed lateness"
             part = rows.filter(late)
-            self.corrections.merge(
-                part.select(range(at - 1)) if isinstance(self.panes, SlicedPanes) else part, self.watermark
-            )
+            if isinstance(self.panes, SlicedPanes):
+                part = part.select(range(at - 1))  # without the number of the first window that takes it
+            self.corrections.merge(part, self.watermark)
             rows = rows.filter(pc.invert(late))
         if rows.num_rows:
             self.panes.merge(rows)

@@ -165,6 +165,11 @@ class SessionTable:
             self._renumber()
         return parts
 
+    def peek(self, rows_max: int = 65_536) -> list[ClosedSessions]:
+        """All open sessions as they are, at most `rows_max` in each part; they stay."""
+        numbers = self._open()
+        return self._read(numbers, self._records[numbers, kernels.KEY], rows_max)
+
     def close_all(self, rows_max: int = 65_536) -> list[ClosedSessions]:
         """Takes out all sessions, at most `rows_max` in each part; nothing comes after that."""
         numbers = self._open()
