@@ -17,6 +17,7 @@ from streamlib.aggregates import Last
 from streamlib.errors import TypeMismatchError
 from streamlib.expr import Expr, col, struct
 from streamlib.operators.running import TableNode
+from streamlib.operators.tables import CHANGE
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -40,7 +41,7 @@ class LatestNode(TableNode):
 
     @property
     def columns(self) -> Sequence[str]:
-        return self.inputs[0].schema.names
+        return [*self.inputs[0].schema.names, CHANGE]
 
     def derive_time(self) -> str | None:
         """The input's; with `ttl` there are changes without a row of that time."""

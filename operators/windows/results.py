@@ -30,6 +30,11 @@ def bounds_type(time: pa.DataType | None, window: Window | OverlappingWindow) ->
     return pa.timestamp(unit if fine else "ns", zone)
 
 
+def as_times(times: npt.NDArray[np.int64], kind: pa.DataType) -> pa.Array:
+    """Times in ns as a timestamp column; none is finer than its unit."""
+    return pa.array(times // _UNIT_NS[kind.unit], pa.int64()).cast(kind)
+
+
 class ResultBuilder:
     """Builds result batches of about `batch_rows` rows: small windows are gathered.
 
@@ -83,4 +88,4 @@ class ResultBuilder:
 
     def bounds(self, times: npt.NDArray[np.int64], kind: pa.DataType) -> pa.Array:
         """Times in ns as a timestamp column."""
-        return pa.array(times // _UNIT_NS[kind.unit], pa.int64()).cast(kind)
+        return as_times(times, kind)

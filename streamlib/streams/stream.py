@@ -26,11 +26,11 @@ from streamlib.streams.joins import JoinVerbs
 from streamlib.streams.looking import LookingVerbs
 from streamlib.streams.ordered import OrderedVerbs
 from streamlib.streams.rows import RowVerbs
+from streamlib.streams.running import RunningVerbs
 from streamlib.streams.sockets import SocketVerbs
 
 if TYPE_CHECKING:
     from streamlib.operators.windows.session import SessionWindow
-    from streamlib.streams.table import Forever, Table
     from streamlib.streams.windowed import WindowedStream, WindowedUpdates
 
 T = TypeVar("T")
@@ -327,60 +327,8 @@ class Stream(LookingVerbs, RowVerbs, FunctionVerbs, JoinVerbs, ErrorVerbs, Socke
         return collect(self._node, workers=workers, batch_rows=batch_rows)
 
 
-class KeyedStream(OrderedVerbs, Stream):
+class KeyedStream(OrderedVerbs, RunningVerbs, Stream):
     """A stream whose rows belong to keys."""
-
-    def agg(
-        self,
-        *exprs: Expr,
-        ttl: str | dt.timedelta | Forever | None = None,
-        max_rate: str | dt.timedelta | None = None,
-        **named: Any,
-    ) -> Table:
-        """Running aggregates: a table with one row per key, over all its rows so far.
-
-        Args:
-            exprs: aggregates that know their name, such as ``col("price").mean().alias("mean")``.
-            ttl: a key without rows for longer than this, in event time, is dropped, and begins anew
-                when it comes back. `sl.FOREVER` keeps every key; an input without an end needs one of both.
-            max_rate: at most one change per key in each span of this length, in event time.
-            named: aggregates by column name; expressions over several are fine.
-
-        >>> import pyarrow as pa, streamlib as sl
-        >>> rows = pa.table({"ts": pa.array([1, 2, 3], pa.timestamp("s")), "k": ["a", "b", "a"]})
-        >>> keyed = sl.read_arrow(rows).event_time("ts", max_delay="0s").key_by("k")
-        >>> keyed.agg(n=sl.count()).collect().to_pylist()
-        [{'k': 'a', 'n': 2}, {'k': 'b', 'n': 1}]
-        """
-        from streamlib.operators.running import RunningAggregateNode
-        from streamlib.streams.table import Table, table_options
-
-        options = table_options(ttl, max_rate, "agg")
-        with _AtLine("agg"):
-            aggregates = named_exprs(exprs, named)
-        at = user_location()
-        return Table(RunningAggregateNode(inputs=(self._node,), at=at, aggregates=aggregates, **options))
-
-    def latest(
-        self, ttl: str | dt.timedelta | Forever | None = None, max_rate: str | dt.timedelta | None = None
-    ) -> Table:
-        """The latest row of each key by event time, as a table; ties go by place in the input.
-
-        Args:
-            ttl: a key without rows for longer than this, in event time, is dropped; see `agg`.
-            max_rate: at most one change per key in each span of this length, in event time.
-
-        >>> import pyarrow as pa, streamlib as sl
-        >>> rows = pa.table({"ts": pa.array([5, 4, 3], pa.timestamp("s")), "k": ["a", "b", "a"], "v": [1, 2, 3]})
-        >>> keyed = sl.read_arrow(rows).event_time("ts", max_delay="2s").key_by("k")
-        >>> keyed.latest().collect().select(["k", "v"]).to_pylist()
-        [{'k': 'a', 'v': 1}, {'k': 'b', 'v': 2}]
-        """
-        from streamlib.operators.latest import LatestNode
-        from streamlib.streams.table import Table, table_options
-
-        options = table_options(ttl, max_rate, "latest")
-        return Table(LatestNode(inputs=(self._node,), at=user_location(), **options))
 
 
 def _made(sink: SinkNode) -> SinkNode:

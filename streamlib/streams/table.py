@@ -164,12 +164,15 @@ class Table(ErrorVerbs):
 
 
 def table_options(
-    ttl: str | dt.timedelta | Forever | None, max_rate: str | dt.timedelta | None, step: str
+    ttl: str | dt.timedelta | Forever | None,
+    span: str | dt.timedelta | None,
+    step: str,
+    span_name: str = "max_rate",
 ) -> dict[str, Any]:
-    """The options of a table's step, as its node takes them."""
+    """The options of a step with state by key, as its node takes them."""
     try:
         lives = None if ttl is None or isinstance(ttl, Forever) else duration_ns(ttl, "ttl")
-        rate = None if max_rate is None else duration_ns(max_rate, "max_rate")
+        rate = None if span is None else duration_ns(span, span_name)
     except StreamlibError as error:
         raise error.in_step(step, user_location()) from None
     return {"ttl": lives, "forever": isinstance(ttl, Forever), "max_rate": rate}
