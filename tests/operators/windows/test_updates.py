@@ -1,0 +1,264 @@
+"""Windows with emit="updates", step by step: each change comes with the watermark that says so, and no other."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import streamlib as sl
+import streamlib.testing as t
+from streamlib import col
+from streamlib.errors import BuildError
+from streamlib.testing.harness import Harness
+
+SCHEMA = pa.schema({"ts": pa.timestamp("ns"), "k": pa.string(), "v": pa.int64()})
+BEFORE_ALL = -(2**63)
+Row = tuple[int, str, int, int]
+"""Time, key, value, mark."""
+Key = tuple[Any, ...]
+
+
+def keyed(max_delay: str = "0s") -> sl.KeyedStream:
+    return sl.read_arrow(SCHEMA.empty_table()).event_time("ts", max_delay=max_delay).key_by("k")
+
+
+def updating(window: Any, lateness: int = 0, early: int | None = None) -> sl.Table:
+    more = {} if early is None else {"early": f"{early}ns"}
+    windows = keyed().window(window, f"{lateness}ns", emit="updates", **more)
+    return windows.agg(n=sl.count(), total=col("v").sum(), last=col("v").last())
+
+
+def tumbling(time: int) -> list[tuple[int, int]]:
+    return [(time // 10 * 10, time // 10 * 10 + 10)]
+
+
+def hopping(time: int) -> list[tuple[int, int]]:
+    last = time // 4 * 4
+    return [(s, s + 10) for s in (last - 8, last - 4, last) if s + 10 > time]
+
+
+def cumulative(time: int) -> list[tuple[int, int]]:
+    start = time // 12 * 12
+    return [(start, end) for end in (start + 4, start + 8, start + 12) if end > time]
+
+
+KINDS: dict[str, tuple[Callable[[], Any], Callable[[int], list[tuple[int, int]]]]] = {
+    "tumbling": (lambda: sl.tumbling("10ns"), tumbling),
+    "hopping": (lambda: sl.hopping("10ns", every="4ns"), hopping),
+    "cumulative": (lambda: sl.cumulative("12ns", every="4ns"), cumulative),
+}
+
+
+def fed(driven: Harness, rows: Sequence[Row]) -> None:
+    if rows:
+        times, keys, values, marks = zip(*rows, strict=True)
+        ts = pa.array(times, pa.int64()).cast(pa.timestamp("ns"))
+        driven.feed(pa.table([ts, pa.array(keys), pa.array(values, pa.int64())], schema=SCHEMA), mark=marks)
+
+
+def results(rows: Sequence[Row]) -> tuple[int, int, int]:
+    ordered = sorted(rows, key=lambda row: row[0])
+    return len(rows), sum(row[2] for row in rows), ordered[-1][2]
+
+
+class Windows:
+    """What windows of a fixed place give, from the rules alone."""
+
+    def __init__(self, windows_of: Callable[[int], list[tuple[int, int]]], lateness: int) -> None:
+        self.windows_of, self.lateness = windows_of, lateness
+        self.taken: dict[Key, list[Row]] = defaultdict(list)
+
+    def add(self, rows: Sequence[Row]) -> None:
+        for row in rows:
+            for start, end in self.windows_of(row[0]):
+                if row[3] < end + self.lateness:
+                    self.taken[row[1], start, end].append(row)
+
+    def due(self, before: int, now: int | None) -> list[Key]:
+        """The changes between two watermarks."""
+        found = []
+
+        def reached(time: int) -> bool:
+            return before < time and (now is None or time <= now)
+
+        for (key, start, end), rows in self.taken.items():
+            first = [row for row in rows if row[3] < end]
+            if first and reached(end):
+                found.append((key, start, end, *results(first), 0, "insert"))
+            if len(first) < len(rows) and reached(end + self.lateness):
+                if not first or results(first) != results(rows):
+                    kind = "update" if first else "insert"
+                    found.append((key, start, end, *results(rows), 1, kind))
+        return sorted(found)
+
+
+class Sessions(Windows):
+    """What sessions with a gap of 5 give."""
+
+    def add(self, rows: Sequence[Row]) -> None:
+        for row in rows:
+            if row[3] <= row[0] + self.lateness:
+                self.taken[(row[1],)].append(row)
+
+    def due(self, before: int, now: int | None) -> list[Key]:
+        found = []
+
+        def reached(time: int) -> bool:
+            return before <= time and (now is None or time < now)
+
+        for (key,), rows in self.taken.items():
+            first = self.sessions([row for row in rows if row[3] <= row[0]])
+            for (start, end), members in first.items():
+                if reached(end):
+                    found.append((key, start, end, *results(members), 0, "insert"))
+            for (start, end), members in self.sessions(rows).items():
+                inside = {b: m for b, m in first.items() if start <= b[0] and b[1] <= end}
+                if not reached(end + self.lateness) or inside.get((start, end)) == members:
+                    continue
+                same = inside.pop((start, end), None)
+                if same is None or results(same) != results(members):
+                    kind = "insert" if same is None else "update"
+                    found.append((key, start, end, *results(members), 1, kind))
+                for bounds, part in inside.items():
+                    found.append((key, *bounds, *results(part), 0, "delete"))
+        return sorted(found)
+
+    def sessions(self, rows: Sequence[Row]) -> dict[tuple[int, int], list[Row]]:
+        parts: list[list[Row]] = []
+        for row in sorted(rows, key=lambda row: row[0]):
+            if parts and row[0] - parts[-1][-1][0] <= 5:
+                parts[-1].append(row)
+            else:
+                parts.append([row])
+        return {(part[0][0], part[-1][0] + 5): part for part in parts}
+
+
+class Workers:
+    """One operator, or several that share the keys, with a check of all that comes out."""
+
+    def __init__(self, step: sl.Table, batch_rows: int) -> None:
+        self.all = [(t.harness(step._node, batch_rows=batch_rows), frozenset("abc"))]
+        self.state: dict[Key, Key] = {}
+
+    def part(self) -> None:
+        """The state of all is taken, and shared out among operators for other keys."""
+        tables: dict[str, list[pa.Table]] = defaultdict(list)
+        for driven, _ in self.all:
+            for name, table in driven.barrier().items():
+                tables[name].append(table)
+        parted = []
+        for keys in (frozenset("a"), frozenset("bc")):
+            mine = {
+                name: pa.concat_tables(some).filter(pc.is_in(pa.concat_tables(some)["k"], pa.array(sorted(keys))))
+                for name, some in tables.items()
+            }
+            fresh = self.all[0][0].restored(mine)
+            fresh.forwarded = self.all[0][0].forwarded
+            parted.append((fresh, keys))
+        self.all = parted
+
+    def feed(self, rows: Sequence[Row]) -> None:
+        for driven, keys in self.all:
+            fed(driven, [row for row in rows if row[1] in keys])
+
+    def watermark(self, time: int | None) -> list[Key]:
+        """What comes out with a watermark, or at the end."""
+        found = []
+        for driven, _ in self.all:
+            sent, seen = driven.forwarded, len(driven.outputs)
+            driven.end() if time is None else driven.watermark(time)
+            for tag, batch in driven.outputs[seen:]:
+                assert tag is None and batch.time is not None
+                assert (batch.time >= sent).all(), "a change lies before the watermark sent on"
+                rows = batch.rows
+                for name in ("window_start", "window_end"):
+                    rows = rows.set_column(rows.schema.get_field_index(name), name, rows[name].cast(pa.int64()))
+                for row, at in zip(rows.to_pylist(), batch.time.tolist(), strict=True):
+                    change = tuple(row.values())
+                    if change[-1] != "delete":
+                        assert at == row["window_end"] - 1
+                    found.append(change)
+                    self.apply(change)
+        return sorted(found, key=repr)
+
+    def apply(self, change: Key) -> None:
+        """Each change fits the table that those before it made."""
+        key, values, kind = change[:3], change[3:-1], change[-1]
+        assert (kind == "insert") == (key not in self.state), change
+        if kind == "delete":
+            assert self.state.pop(key) == values, "a delete carries the row that is gone"
+        else:
+            self.state[key] = values
+
+
+rows_of = st.lists(
+    st.tuples(st.integers(-20, 50), st.sampled_from("abc"), st.integers(0, 3), st.integers(-20, 60)), max_size=12
+)
+steps = st.lists(st.tuples(rows_of, st.integers(-20, 70)), max_size=6)
+
+
+def play(kind: str, lateness: int, early: int | None, batch_rows: int, parts: int, steps: Any) -> Workers:
+    if kind == "session":
+        workers = Workers(updating(sl.session("5ns"), lateness, early), batch_rows)
+        model: Windows = Sessions(lambda time: [], lateness)
+    else:
+        window, windows_of = KINDS[kind]
+        workers = Workers(updating(window(), lateness, early), batch_rows)
+        model = Windows(windows_of, lateness)
+    now = BEFORE_ALL
+    for number, (drawn, rise) in enumerate([*steps, ([], None)]):
+        if number == parts:
+            workers.part()
+        marked = [(time, key, value, max(mark, now)) for time, key, value, mark in drawn]
+        # Ties in time would be decided by arrival, which another cut into workers does not change.
+        rows = [row for n, row in enumerate(marked) if row[:2] not in {other[:2] for other in marked[:n]}]
+        known = {(r[0], r[1]) for part in model.taken.values() for r in part}
+        rows = [row for row in rows if row[:2] not in known]
+        model.add(rows)
+        workers.feed(rows)
+        before, now = now, rise if rise is None else max(now, rise)
+        found = workers.watermark(now)
+        settled = [row for row in found if row[-2] is not None]
+        if early is None:
+            assert found == sorted(model.due(before, now), key=repr)
+        else:
+            values = sorted(row[:-1] for row in settled if row[-1] != "delete")
+            wanted = [row for row in model.due(before, now) if row[-1] != "delete"]
+            assert values == sorted(row[:-1] for row in wanted), "previews change no result"
+    return workers
+
+
+@given(
+    kind=st.sampled_from([*KINDS, "session"]),
+    lateness=st.sampled_from([0, 1, 7, 30]),
+    batch_rows=st.sampled_from([1, 100]),
+    parts=st.integers(0, 8),
+    steps=steps,
+)
+def test_each_change_comes_with_its_watermark(
+    kind: str, lateness: int, batch_rows: int, parts: int, steps: Any
+) -> None:
+    play(kind, lateness, None, batch_rows, parts, steps)
+
+
+@given(
+    kind=st.sampled_from([*KINDS, "session"]),
+    lateness=st.sampled_from([0, 7]),
+    early=st.sampled_from([1, 3, 20]),
+    parts=st.integers(0, 8),
+    steps=steps,
+)
+def test_previews_are_replaced_by_results(kind: str, lateness: int, early: int, parts: int, steps: Any) -> None:
+    """Inserts, updates and deletes fit one another; in the end nothing is a preview."""
+    workers = play(kind, lateness, early, 100, parts, steps)
+    assert all(values[-1] is not None for values in workers.state.values())
+    plain = play(kind, lateness, None, 100, parts, steps)
+    assert workers.state == plain.state
