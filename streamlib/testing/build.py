@@ -130,8 +130,11 @@ class Graph:
             if not spec.keys and stream._node.keys:
                 stream = Stream(UnionNode(inputs=(stream._node,)))  # the result of a keyed window stays keyed
             keyed = stream.key_by(*spec.keys) if spec.keys else stream
-            windowed = keyed.window(_window(spec), f"{spec.lateness}ns")
-            return windowed.agg(**{name: _aggregate(kind, over) for name, kind, over in PLANS[spec.plan]})
+            aggregates = {name: _aggregate(kind, over) for name, kind, over in PLANS[spec.plan]}
+            if spec.updates:
+                table = keyed.window(_window(spec), f"{spec.lateness}ns", emit="updates").agg(**aggregates)
+                return table.changes()
+            return keyed.window(_window(spec), f"{spec.lateness}ns").agg(**aggregates)
         probe = self.streams[id(spec.window)]._node
         return Stream(probe.inputs[0]).late
 

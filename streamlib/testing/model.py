@@ -85,6 +85,9 @@ def run_model(
         elif isinstance(spec, Windowed):
             chosen = None if refused is None else refused.get(id(spec))
             made[id(spec)], late[id(spec)] = _aggregate(made[id(spec.input)], spec, chosen)
+            if spec.updates:
+                first, _ = _aggregate(made[id(spec.input)], replace(spec, lateness=0), None)
+                made[id(spec)] = _changes(first, made[id(spec)], spec)
         else:
             made[id(spec)] = late[id(spec.window)]
     return [[row.values for row in made[id(sink)]] for sink in sinks]
@@ -225,6 +228,34 @@ def _aggregate(
             values[name] = _value(aggregate, [m.values[column] if column else 0 for m in members])
         results.append(ModelRow(values, None, time=int(str(finish)) - 1))
     return results, late
+
+
+def _changes(first: list[ModelRow], whole: list[ModelRow], spec: Windowed) -> list[ModelRow]:
+    """The results without lateness, and what makes those with lateness of them."""
+    found = [_change(row, 0, "insert") for row in first]
+    for row in whole:
+        start, end = row.values["window_start"], row.values["window_end"]
+        if any(row.values == one.values for one in first):
+            continue
+        inside = [one for one in first if _lies_in(one, row, spec)]
+        same = [
+            one for one in inside if (one.values["window_start"], one.values["window_end"]) == (start, end)
+        ]
+        if spec.kind == "session":
+            found += [_change(one, 0, "delete") for one in inside if one not in same]
+        found.append(_change(row, 1, "update" if same else "insert"))
+    return found
+
+
+def _lies_in(one: ModelRow, other: ModelRow, spec: Windowed) -> bool:
+    """Whether one window of a key lies in another."""
+    begins, ends = (int(str(one.values[name])) for name in ("window_start", "window_end"))
+    start, end = (int(str(other.values[name])) for name in ("window_start", "window_end"))
+    return all(one.values[k] == other.values[k] for k in spec.keys) and start <= begins and ends <= end
+
+
+def _change(row: ModelRow, revision: int, change: str) -> ModelRow:
+    return replace(row, values={**row.values, "revision": revision, "change": change})
 
 
 def _closings(row: ModelRow, spec: Windowed) -> list[int]:

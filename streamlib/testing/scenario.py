@@ -131,6 +131,8 @@ def draw(seed: int) -> Scenario:
     sinks = _sinks(dice, shapes, stream, unit, idles)
     if len(parts) > 1 and dice.random() < 0.2:
         sinks = (*sinks, *_joined(dice, shapes, parts, unit))
+    if not idles:
+        sinks = (*sinks, *_updates(random.Random(f"updates {seed}"), sinks))
     kills = dice.choice((0, 0, 0, 1, 1, 2))
     stops = dice.choice(("end", "end", "end", "end", "stop", "flush"))
     attempts = [_settings(dice, number < kills, idles) for number in range(kills + 1)]
@@ -264,6 +266,14 @@ def _shaped(shapes: random.Random, window: Windowed, unit: int) -> Windowed:
         return replace(window, kind="hopping", every=every, offset=window.offset % every)
     every = shapes.choice([n for n in range(1, units + 1) if units % n == 0]) * unit
     return replace(window, kind="cumulative", every=every)
+
+
+def _updates(dice: random.Random, sinks: tuple[Spec, ...]) -> list[Spec]:
+    """Some of the windows once more, with the changes of their results."""
+    windows = [spec for spec in sinks if isinstance(spec, Windowed)]
+    # Late rows move all later cuts of sessions that are limited in length: the engine refuses it.
+    fit = [spec for spec in windows if not (spec.kind == "session" and spec.every and spec.lateness)]
+    return [replace(spec, updates=True) for spec in fit if dice.random() < 0.3]
 
 
 def _settings(dice: random.Random, dies: bool, idles: bool) -> Settings:

@@ -57,6 +57,7 @@ class Windowed:
         kind: ``tumbling``, ``hopping``, ``cumulative``, ``session`` or ``same``: the window that a result is of.
         size: of a session the gap.
         every: from one hop or step to the next; of a session its largest length, 0 for none.
+        updates: results are a table, of which the changes are read.
     """
 
     input: Spec
@@ -67,6 +68,7 @@ class Windowed:
     plan: str
     kind: str = "tumbling"
     every: int = 0
+    updates: bool = False
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -124,8 +126,9 @@ def describe(spec: Spec) -> str:
         leaves = ", leaves when idle" if spec.leaves else ""
         return f"event_time max_delay={spec.max_delay} per={','.join(spec.per) or '-'}{leaves}"
     if isinstance(spec, Windowed):
+        updates = "updates of " if spec.updates else ""
         return (
-            f"{spec.kind} size={spec.size} every={spec.every} offset={spec.offset} lateness={spec.lateness} "
+            f"{updates}{spec.kind} size={spec.size} every={spec.every} offset={spec.offset} lateness={spec.lateness} "
             f"keys={','.join(spec.keys) or '-'} plan={spec.plan}"
         )
     return "late" if isinstance(spec, Late) else "union"
