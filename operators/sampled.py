@@ -64,6 +64,7 @@ class SampledOperator(TableOperator):
     node: SampledNode
 
     def _changes(self, touched: Touched) -> Iterator[Batch]:
+        self.known.upto(self.table.count)[touched.slots] = True
         every = self.node.max_rate
         begins = touched.high // every * every
         ends = np.where(begins > MAX_TIME - every, MAX_TIME, begins + every)

@@ -13,7 +13,7 @@ import pyarrow as pa
 from streamlib.contracts import Operator, State, Tagged, Wait
 from streamlib.elements import MIN_TIME, Batch, BlockEnd, Origin, times_ns
 from streamlib.graph import BuildContext, Node
-from streamlib.streams import Stream
+from streamlib.streams import Stream, Table
 from streamlib.testing.tables import rows_to_table, table
 
 Int64s = npt.NDArray[np.int64]
@@ -127,7 +127,7 @@ class Harness:
                 self.outputs.append((None, output))
 
 
-def harness(step: Stream | Node, batch_rows: int = 65_536, ordered: bool = False) -> Harness:
+def harness(step: Stream | Table | Node, batch_rows: int = 65_536, ordered: bool = False) -> Harness:
     """The operator of a step, to be driven by hand.
 
     Args:
@@ -143,7 +143,7 @@ def harness(step: Stream | Node, batch_rows: int = 65_536, ordered: bool = False
     >>> sums.watermark(10_000_000_000)["total"].to_pylist()
     [6]
     """
-    node = step._node if isinstance(step, Stream) else step
+    node = step if isinstance(step, Node) else step._node
     context = BuildContext(
         batch_rows=batch_rows,
         needs_order=ordered and node.reads_order,

@@ -151,8 +151,6 @@ def test_without_keys(case: Input) -> None:
     shown = {row[:2]: row for row in first}
     wanted = [(*row, 0, "insert") for row in first]
     wanted += [
-        (*row, 1, "update" if row[:2] in shown else "insert")
-        for row in whole
-        if row != shown.get(row[:2])
+        (*row, 1, "update" if row[:2] in shown else "insert") for row in whole if row != shown.get(row[:2])
     ]
     assert changes == queries.canonical(wanted)

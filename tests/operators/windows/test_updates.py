@@ -157,7 +157,9 @@ class Workers:
         parted = []
         for keys in (frozenset("a"), frozenset("bc")):
             mine = {
-                name: pa.concat_tables(some).filter(pc.is_in(pa.concat_tables(some)["k"], pa.array(sorted(keys))))
+                name: pa.concat_tables(some).filter(
+                    pc.is_in(pa.concat_tables(some)["k"], pa.array(sorted(keys)))
+                )
                 for name, some in tables.items()
             }
             fresh = self.all[0][0].restored(mine)
@@ -180,7 +182,9 @@ class Workers:
                 assert (batch.time >= sent).all(), "a change lies before the watermark sent on"
                 rows = batch.rows
                 for name in ("window_start", "window_end"):
-                    rows = rows.set_column(rows.schema.get_field_index(name), name, rows[name].cast(pa.int64()))
+                    rows = rows.set_column(
+                        rows.schema.get_field_index(name), name, rows[name].cast(pa.int64())
+                    )
                 for row, at in zip(rows.to_pylist(), batch.time.tolist(), strict=True):
                     change = tuple(row.values())
                     if change[-1] != "delete":
@@ -265,9 +269,138 @@ def test_each_change_comes_with_its_watermark(
     parts=st.integers(0, 8),
     steps=histories(),
 )
-def test_previews_are_replaced_by_results(kind: str, lateness: int, early: int, parts: int, steps: Any) -> None:
+def test_previews_are_replaced_by_results(
+    kind: str, lateness: int, early: int, parts: int, steps: Any
+) -> None:
     """Inserts, updates and deletes fit one another; in the end nothing is a preview."""
     workers = play(kind, lateness, early, 100, parts, steps)
     assert all(values[-1] is not None for values in workers.state.values())
     plain = play(kind, lateness, None, 100, parts, steps)
     assert workers.state == plain.state
+
+
+def test_a_session_that_was_shown_waits_for_the_one_that_it_becomes_a_part_of() -> None:
+    """While sessions of other keys are over, one that late rows have made longer goes on."""
+    driven = t.harness(updating(sl.session("5ns"), lateness=10))
+    fed(driven, [(0, "a", 1, -9), (0, "b", 1, -9)])
+    assert driven.watermark(8)["change"].to_pylist() == ["insert"] * 2
+    fed(driven, [(4, "a", 2, 8), (8, "a", 4, 8), (12, "a", 8, 8)])  # the first one is late for its session
+    assert driven.watermark(16).num_rows == 0, "b has not changed, and a goes on"
+    assert driven.watermark(18).num_rows == 1, "the rows in time alone: from 8 to 12"
+    assert driven.operator.open_windows()[0] == 1
+    last = driven.watermark(28).sort_by("window_start").to_pylist()
+    assert [(r["total"], r["revision"], r["change"]) for r in last] == [
+        (1, 0, "delete"),
+        (15, 1, "insert"),
+        (12, 0, "delete"),
+    ]
+    assert driven.operator.open_windows() == (0, None) and driven.operator.open_rows() == 0
+
+
+def test_no_correction_where_late_rows_change_nothing() -> None:
+    highest = keyed().window(sl.tumbling("10ns"), "5ns", emit="updates").agg(high=col("v").max())
+    driven = t.harness(highest)
+    fed(driven, [(1, "a", 7, 0), (1, "b", 3, 0)])
+    driven.watermark(10)
+    fed(driven, [(2, "a", 5, 12), (2, "b", 4, 12)])
+    assert driven.operator.open_windows()[0] == 1 and driven.operator.open_rows() == 2
+    rows = driven.watermark(15).to_pylist()
+    assert [(r["k"], r["high"], r["change"]) for r in rows] == [("b", 4, "update")]
+    assert driven.operator.open_windows()[0] == 0 and driven.operator.open_rows() == 0
+
+
+def test_late_rows_are_those_that_no_correction_takes() -> None:
+    driven = t.harness(updating(sl.hopping("10ns", every="5ns"), lateness=5))
+    fed(driven, [(7, "a", 1, 12), (7, "a", 2, 15), (7, "a", 4, 20)])
+    late = driven.rows("late").to_pylist()
+    assert [(r["v"], r["windows_late"]) for r in late] == [(2, 1), (4, 2)]
+    driven.end()
+    rows = driven.rows().to_pylist()
+    assert sorted((r["total"], r["revision"]) for r in rows) == [(1, 0), (1, 1), (3, 1)]
+    assert driven.operator.counters() == {"late": 2, "late_by_max": 5}
+
+
+def test_memory_is_free_when_windows_are_over() -> None:
+    driven = t.harness(updating(sl.tumbling("10ns"), lateness=20, early=5))
+    for number in range(100):
+        start = 10 * number
+        fed(driven, [(start + n % 10, f"{number} {n}", n, start - 5) for n in range(50)])
+        driven.watermark(start)
+        operator = driven.operator
+        assert len(operator.corrections._shown) <= 3 and len(operator.previews._shown) <= 2  # type: ignore[attr-defined]
+    driven.end()
+    assert not operator.corrections._shown and not operator.previews._shown  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("window", [sl.hopping("6s", every="2s"), sl.session("2s")])
+def test_every_way_to_run_it_gives_the_same_table(window: Any) -> None:
+    """Batch cuts, workers, the order of arrival, crashes and restores with other workers."""
+    rows = [
+        {"ts": f"00:00:{second:02}", "k": key, "v": v}
+        for v, (second, key) in enumerate(
+            [
+                (1, "a"),
+                (4, "b"),
+                (9, "a"),
+                (3, "a"),
+                (12, "b"),
+                (6, "c"),
+                (20, "a"),
+                (13, "b"),
+                (8, "a"),
+                (31, "c"),
+            ]
+        )
+    ]
+    stream = sl.read(t.source(rows[:6], rows[6:])).event_time("ts", max_delay="1s").key_by("k")
+    bars = stream.window(window, "6s", emit="updates").agg(
+        n=sl.count(), total=col("v").sum(), last=col("v").last()
+    )
+    t.check([bars, bars.changes(), bars.late], workers=[1, 3], batch_rows=[2], seeds=[1, 2], shuffle=False)
+
+
+def test_the_same_window_gives_a_table_too() -> None:
+    rows = pa.table({"ts": pa.array([1, 2, 3, 12], pa.timestamp("s")), "k": ["a", "a", "b", "b"]})
+    counts = (
+        sl.read_arrow(rows)
+        .event_time("ts", max_delay="0s")
+        .key_by("k")
+        .window(sl.tumbling("5s"))
+        .agg(n=sl.count())
+    )
+    most = counts.select("window_start", "window_end", "n").window(sl.same_window(), emit="updates")
+    table = most.agg(n=col("n").max())
+    assert table.keys == ("window_start", "window_end")
+    assert table.collect()["n"].to_pylist() == [2, 1]
+
+
+def test_what_the_plan_says() -> None:
+    plain, early = updating(sl.tumbling("10ns"), 5), updating(sl.tumbling("10ns"), 5, early=2)
+    assert "allowed_lateness='5ns', emit=\"updates\", early='2ns'" in early.explain()
+    assert "deterministic" in plain.changes().explain()
+    assert "early updates" in early.changes().explain() and "timing" in early.changes().explain()
+    assert "state: open windows" in early.explain() and "deterministic" in early.explain()
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: keyed().window(sl.tumbling("1s"), early="1s"), 'add emit="updates"'),
+        (lambda: keyed().window(sl.tumbling("1s"), emit="always"), "'final' or 'updates'"),
+        (
+            lambda: keyed().window(sl.tumbling("1s"), emit="updates", early="0s").agg(n=sl.count()),
+            "must be positive",
+        ),
+        (lambda: keyed().window(sl.tumbling("1s"), emit="updates").agg(revision=sl.count()), "'revision'"),
+        (lambda: keyed().window(sl.tumbling("1s"), emit="updates").agg(change=sl.count()), "'change'"),
+        (lambda: keyed().window("1s", emit="updates"), "needs a window"),
+        (
+            lambda: keyed().window(sl.session("1s", max_length="5s"), "1s", emit="updates").agg(n=sl.count()),
+            "max_length and allowed_lateness",
+        ),
+        (lambda: updating(sl.tumbling("1s")).write_files("x.csv"), "rows of a table are replaced"),
+    ],
+)
+def test_what_cannot_work_fails_when_it_is_built(build: Callable[[], object], message: str) -> None:
+    with pytest.raises(BuildError, match=message):
+        build()
