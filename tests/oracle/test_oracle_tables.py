@@ -111,6 +111,25 @@ def test_changes_with_max_rate_do_not_depend_on_anything_but_the_input(case: Inp
     assert queries.found(found.collect(workers=case.workers, batch_rows=case.batch_rows)) == wanted
 
 
+@given(case=inputs(most_splits=3), every=st.sampled_from([1, 7]))
+def test_states_at_the_ends_of_spans_equal_duckdb(case: Input, every: int) -> None:
+    """Of each key at the end of each span that has rows of it, over all rows before."""
+    stream = keyed(case).agg(
+        n=sl.count(), last=col("price").last(), volume=col("volume").sum(), every=f"{every}s"
+    )
+    sql = """
+    , spans as (
+        select distinct symbol, ts - (((ts % {span}) + {span}) % {span}) + {span} as ends from kept
+    )
+    select spans.symbol, least(ends, {latest})::bigint as ends, count(*) as n,
+        last(price order by ts, split, pos) as last, sum(volume)::bigint as volume
+    from spans, kept where spans.symbol is not distinct from kept.symbol and kept.ts < ends
+    group by spans.symbol, ends
+    """
+    wanted = answer(case, sql, span=every * queries.SECOND, latest=queries.MAX)
+    assert queries.found(stream.collect(workers=case.workers, batch_rows=case.batch_rows)) == wanted
+
+
 @given(case=inputs(), ttl=st.sampled_from([UNIT, queries.SECOND, 10 * queries.SECOND]))
 def test_a_key_that_comes_back_after_its_ttl_begins_anew(case: Input, ttl: int) -> None:
     """The end of the input lets no key go, so that each key's last life is to be seen where W never rose."""

@@ -56,6 +56,8 @@ KINDS: dict[str, tuple[Callable[[], Any], Callable[[int], list[tuple[int, int]]]
     "cumulative": (lambda: sl.cumulative("12ns", every="4ns"), cumulative),
 }
 
+SLOW = pytest.param("cumulative", marks=pytest.mark.slow)
+
 
 def fed(driven: Harness, rows: Sequence[Row]) -> None:
     if rows:
@@ -249,7 +251,7 @@ def play(kind: str, lateness: int, early: int | None, batch_rows: int, parts: in
     return workers
 
 
-@pytest.mark.parametrize("kind", [*KINDS, "session"])
+@pytest.mark.parametrize("kind", ["tumbling", "hopping", SLOW, "session"])
 @given(
     lateness=st.sampled_from([0, 1, 7, 30]),
     batch_rows=st.sampled_from([1, 100]),
@@ -262,7 +264,7 @@ def test_each_change_comes_with_its_watermark(
     play(kind, lateness, None, batch_rows, parts, steps)
 
 
-@pytest.mark.parametrize("kind", [*KINDS, "session"])
+@pytest.mark.parametrize("kind", ["tumbling", "hopping", SLOW, "session"])
 @given(
     lateness=st.sampled_from([0, 7]),
     early=st.sampled_from([1, 3, 20]),
