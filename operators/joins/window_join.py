@@ -1,0 +1,2 @@
+def window_join_node(window, options):
+    raise NotImplementedError

@@ -1,0 +1,254 @@
+"""Rows of one side of a join: chains by key and a stretch of time, in pages of records.
+
+A row has a number that only grows, and its record lies in the page of that number. A table has, for each
+hash of a key and a stretch of time, the number of its newest row, and each record that of the row before
+it. So a probe meets the rows of its key in one or two stretches, whatever else is kept. A page goes as a
+whole, when no row of it can match any more; links to it are recognised by their age, so that nothing is
+unlinked.
+
+Numbers stand in the table and in links by their low 32 bits: what counts is how far they lie behind the
+next number, which is less than 2^31 for all rows that are there.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from streamlib.kernels._jit import inline, kernel
+from streamlib.kernels.hashing import hash_word
+from streamlib.kernels.memory import I64, load_i64, load_u64, prefetch, store_i64
+
+Int64s = npt.NDArray[np.int64]
+UInt32s = npt.NDArray[np.uint32]
+UInt64s = npt.NDArray[np.uint64]
+
+PAGE_BITS = 11
+PAGE_ROWS = 1 << PAGE_BITS
+
+TIME, WORD, LINK = range(3)
+"""The first words of a record. LINK: in its low half the row before, in its high half flags."""
+HEAD_WORDS = 3
+
+BEGIN, END, STRETCH, PLACES, PAGES, WIDTH = range(6)
+"""What kernels are told of a store: the first and the next number, the logarithm of a stretch (ns), how many
+places table and list of pages have, less one, and the words of a record."""
+STORE_WORDS = 6
+
+ROW, BUCKET, AGE = range(3)
+"""Where a probe that had to stop goes on."""
+RESUME_WORDS = 3
+
+MARKED = np.int64(-(2**63))
+"""The flag of a row that has matched, or has come out."""
+
+_LOW = np.int64(0xFFFFFFFF)
+_IN_PAGE = np.int64(PAGE_ROWS - 1)
+_BITS = np.int64(PAGE_BITS)
+_ONE = np.int64(1)
+_EIGHT = np.int64(8)
+_MIN = np.int64(-(2**63))
+_MAX = np.int64(2**63 - 1)
+_FACTOR = np.uint64(0xD6E8FEB86659FD93)
+_HALF = np.uint64(32)
+_AHEAD = np.int64(12)
+
+
+@inline
+def place_of(word: I64, bucket: I64, places: I64) -> I64:
+    """The place in the table of a key's word and a stretch of time."""
+    mixed = np.uint64(word) + np.uint64(bucket) * _FACTOR
+    return np.int64(hash_word(mixed) >> _HALF) & places
+
+
+@inline
+def record_of(store: Int64s, pages: Int64s, number: I64) -> I64:
+    """The address of a row's record."""
+    page = (number >> _BITS) & store[PAGES]
+    return pages[page] + (number & _IN_PAGE) * store[WIDTH] * _EIGHT
+
+
+@inline
+def later(time: I64, delta: I64) -> I64:
+    """`time + delta`, held at the ends of int64."""
+    if delta >= 0:
+        return time + delta if time <= _MAX - delta else _MAX
+    return time + delta if time >= _MIN - delta else _MIN
+
+
+@kernel("void(int64[:, ::1], int64[::1], int64[::1], uint32[::1], int64[::1], int64[::1])")
+def put_records(
+    rows: Int64s, store: Int64s, pages: Int64s, table: UInt32s, lows: Int64s, highs: Int64s
+) -> None:
+    """Appends rows, whose pages are there.
+
+    Args:
+        rows: records; of LINK only the flags count.
+        lows, highs: by page, the earliest time of a row that is not marked, and the latest of all, ns.
+    """
+    begin, width, places = store[END], store[WIDTH], store[PLACES]
+    for i in range(len(rows)):
+        number = begin + i
+        time, flags = rows[i, TIME], rows[i, LINK] & ~_LOW
+        place = place_of(rows[i, WORD], time >> store[STRETCH], places)
+        record = record_of(store, pages, number)
+        for w in range(width):
+            store_i64(record, w, rows[i, w])
+        store_i64(record, LINK, flags | np.int64(table[place]))
+        table[place] = np.uint32(number & _LOW)
+        page = (number >> _BITS) & store[PAGES]
+        if flags >= 0:
+            lows[page] = min(lows[page], time)
+        highs[page] = max(highs[page], time)
+    store[END] = begin + len(rows)
+
+
+@kernel("void(int64[::1], int64[::1], uint32[::1])")
+def link_records(store: Int64s, pages: Int64s, table: UInt32s) -> None:
+    """Links all rows anew, into a table without any."""
+    for number in range(store[BEGIN], store[END]):
+        record = record_of(store, pages, number)
+        time, flags = load_i64(record, TIME), load_i64(record, LINK) & ~_LOW
+        place = place_of(load_i64(record, WORD), time >> store[STRETCH], store[PLACES])
+        store_i64(record, LINK, flags | np.int64(table[place]))
+        table[place] = np.uint32(number & _LOW)
+
+
+@kernel(
+    "int64(words, ints, int64, int64, int64[::1], int64[::1], uint32[::1], int64, boolean,"
+    " int64[::1], int64[::1], int64[::1])"
+)
+def probe_records(
+    words: UInt64s,
+    times: Int64s,
+    low: I64,
+    high: I64,
+    store: Int64s,
+    pages: Int64s,
+    table: UInt32s,
+    table_at: I64,
+    first_only: bool,
+    resume: Int64s,
+    rows: Int64s,
+    numbers: Int64s,
+) -> I64:
+    """Writes the pairs of a row given and a row kept, of one word and `low` to `high` ns apart.
+
+    Args:
+        words, times: of the rows given.
+        table_at: the address of `table`.
+        first_only: whether one row kept is enough for each row given.
+        resume: where to begin; where to go on when there was no room for all.
+        rows, numbers: the pairs.
+
+    Returns:
+        How many; fewer than there is room for when these are all.
+    """
+    end, count, places = store[END], store[END] - store[BEGIN], store[PLACES]
+    stretch, room, found = store[STRETCH], len(rows), np.int64(0)
+    bucket, age = resume[BUCKET], resume[AGE]
+    goes_on = age != 0
+    for i in range(resume[ROW], len(words)):
+        if i + _AHEAD < len(words):
+            ahead = later(times[i + _AHEAD], low) >> stretch
+            prefetch(table_at + place_of(words[i + _AHEAD], ahead, places) * 4)
+        since, until, word = later(times[i], low), later(times[i], high), words[i]
+        if not goes_on:
+            bucket = since >> stretch
+        last = until >> stretch
+        done = False
+        while bucket <= last and not done:
+            if not goes_on:
+                age = (end - np.int64(table[place_of(word, bucket, places)])) & _LOW
+                if age == 0:
+                    age = _LOW
+            goes_on = False
+            while age <= count:
+                number = end - age
+                record = record_of(store, pages, number)
+                time = load_i64(record, TIME)
+                if time >= since and time <= until and load_u64(record, WORD) == word:
+                    if time >> stretch == bucket:
+                        if found == room:
+                            resume[ROW], resume[BUCKET], resume[AGE] = i, bucket, age
+                            return found
+                        rows[found] = i
+                        numbers[found] = number
+                        found += _ONE
+                        if first_only:
+                            done = True
+                            break
+                before = (end - (load_i64(record, LINK) & _LOW)) & _LOW
+                if before <= age:
+                    break
+                age = before
+            bucket += _ONE
+        goes_on = False
+    resume[ROW] = len(words)
+    return found
+
+
+@kernel("void(ints, int64[::1], int64[::1], int64[:, ::1])")
+def read_records(numbers: Int64s, store: Int64s, pages: Int64s, out: Int64s) -> None:
+    """Writes the records of some rows, a word of all rows after the other: shape (words, rows)."""
+    width = len(out)
+    rows = len(numbers)
+    for i in range(rows):
+        if i + _AHEAD < rows:
+            prefetch(record_of(store, pages, numbers[i + _AHEAD]))
+        record = record_of(store, pages, numbers[i])
+        for w in range(width):
+            out[w, i] = load_i64(record, w)
+
+
+@kernel("int64(ints, int64[::1], int64[::1], int64[::1])")
+def mark_records(numbers: Int64s, store: Int64s, pages: Int64s, fresh: Int64s) -> I64:
+    """Marks rows; writes those that were not marked to `fresh`, once each, and returns how many."""
+    found = np.int64(0)
+    for i in range(len(numbers)):
+        record = record_of(store, pages, numbers[i])
+        link = load_i64(record, LINK)
+        if link >= 0:
+            store_i64(record, LINK, link | MARKED)
+            fresh[found] = numbers[i]
+            found += _ONE
+    return found
+
+
+@kernel("int64(int64[::1], int64[::1], int64[::1], int64, boolean, int64[::1])")
+def take_due(
+    store: Int64s, pages: Int64s, lows: Int64s, limit: I64, everything: bool, due: Int64s
+) -> I64:
+    """Marks the rows before a time, or all; writes those that were not marked and returns how many."""
+    found, number = np.int64(0), store[BEGIN]
+    while number < store[END]:
+        page = (number >> _BITS) & store[PAGES]
+        until = min(store[END], ((number >> _BITS) + _ONE) << _BITS)
+        if lows[page] < limit or everything:
+            low = _MAX
+            while number < until:
+                record = record_of(store, pages, number)
+                link = load_i64(record, LINK)
+                if link >= 0:
+                    time = load_i64(record, TIME)
+                    if time < limit or everything:
+                        store_i64(record, LINK, link | MARKED)
+                        due[found] = number
+                        found += _ONE
+                    else:
+                        low = min(low, time)
+                number += _ONE
+            lows[page] = low
+        number = until
+    return found
+
+
+@kernel("int64(int64[::1], int64[::1], int64, int64[::1])")
+def living_records(store: Int64s, pages: Int64s, limit: I64, living: Int64s) -> I64:
+    """Writes the rows that are not before a time; returns how many."""
+    found = np.int64(0)
+    for number in range(store[BEGIN], store[END]):
+        if load_i64(record_of(store, pages, number), TIME) >= limit:
+            living[found] = number
+            found += _ONE
+    return found

@@ -1,0 +1,129 @@
+"""Columns of a table as records of 8-byte words, and back: what lies in a row of a store by key and time.
+
+A record begins with the event time, the key's word, and a word of flags. Columns of a fixed width lie
+behind it, each as wide as it is. What the head says already takes no room: the event-time column, and a
+key that is its word. Columns of other types are not in the record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from streamlib.kernels.columns import is_word, storage_dtype, values_of
+from streamlib.kernels.interval_join import HEAD_WORDS, LINK, TIME, WORD
+
+Int64s = npt.NDArray[np.int64]
+UInt64s = npt.NDArray[np.uint64]
+UNITS_NS = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
+
+_FLAGS_FIRST, _FLAGS_LAST = 32, 63  # of LINK: above the link, below the mark
+
+
+@dataclass(frozen=True, slots=True)
+class _Packed:
+    """A column in the record: its type there, its place in a record of such values, and its null flag."""
+
+    dtype: Any
+    place: int
+    flag_word: int
+    flag_bit: int
+
+
+class RecordLayout:
+    """Where the columns of a row lie.
+
+    Args:
+        fields: the columns.
+        time: which of them is the event time, as a timestamp; None for none.
+        word: which of them is the key's word; None for none.
+
+    Attributes:
+        width: words of a record.
+        kept: the columns that are not in the record.
+
+    >>> layout = RecordLayout([pa.field("k", pa.int64()), pa.field("v", pa.int16())], word=0)
+    >>> columns = [pa.array([7, 8]), pa.array([1, None], pa.int16())]
+    >>> records = layout.pack(columns, np.array([10, 20]), np.array([7, 8], dtype=np.uint64))
+    >>> [layout.column(np.ascontiguousarray(records.T), n).to_pylist() for n in (0, 1)]
+    [[7, 8], [1, None]]
+    """
+
+    def __init__(
+        self, fields: Sequence[pa.Field], time: int | None = None, word: int | None = None
+    ) -> None:
+        self.fields = list(fields)
+        self._time, self._word = time, word
+        plain = [n for n, field in enumerate(self.fields) if is_word(field.type) and n not in (time, word)]
+        self.kept = [
+            n for n, field in enumerate(self.fields) if n not in (time, word) and not is_word(field.type)
+        ]
+        first_flags = _FLAGS_LAST - _FLAGS_FIRST
+        more_flags = max(0, len(plain) - first_flags)
+        self._begin = HEAD_WORDS + -(-more_flags // 64)
+        self._packed: dict[int, _Packed] = {}
+        self._nulls = dict.fromkeys(plain, False)
+        offset = 8 * self._begin
+        by_width = sorted(plain, key=lambda n: -_dtype(self.fields[n].type).itemsize)
+        for number, column in enumerate(by_width):
+            dtype = _dtype(self.fields[column].type)
+            if number < first_flags:
+                flag = (LINK, _FLAGS_FIRST + number)
+            else:
+                flag = (HEAD_WORDS + (number - first_flags) // 64, (number - first_flags) % 64)
+            self._packed[column] = _Packed(dtype, offset // dtype.itemsize, *flag)
+            offset += dtype.itemsize
+        self.width = -(-offset // 8)
+
+    def pack(self, columns: Sequence[pa.Array], times: Int64s, words: UInt64s) -> Int64s:
+        """Records of rows, shape (rows, width); of LINK only the flags are set."""
+        records = np.empty((len(times), self.width), dtype=np.int64)
+        records[:, TIME] = times
+        records[:, WORD] = words.view(np.int64)
+        records[:, LINK : self._begin] = 0
+        if self.width > self._begin:
+            records[:, -1] = 0  # where no column fills it
+        for number, packed in self._packed.items():
+            column = columns[number]
+            records.view(packed.dtype)[:, packed.place] = values_of(column)
+            if column.null_count:
+                self._nulls[number] = True
+                nulls = np.asarray(column.is_null()).astype(np.int64)
+                records[:, packed.flag_word] |= nulls << packed.flag_bit
+        return records
+
+    def column(self, words: Int64s, number: int) -> pa.Array:
+        """A column that is in the record, from records of shape (width, rows)."""
+        kind, rows = self.fields[number].type, words.shape[1]
+        if number == self._time:
+            return pa.array(words[TIME] // UNITS_NS[kind.unit]).view(kind)
+        if number == self._word:
+            values: Any = words[WORD].astype(_dtype(kind))
+            return _array(kind, values, None)
+        packed = self._packed[number]
+        per_word = 8 // packed.dtype.itemsize
+        row, part = divmod(packed.place, per_word)
+        values = words[row].view(packed.dtype)[part::per_word]
+        missing = None
+        if self._nulls[number]:
+            missing = (words[packed.flag_word] >> packed.flag_bit) & 1 != 0
+        assert len(values) == rows
+        return _array(kind, np.ascontiguousarray(values), missing)
+
+
+def _dtype(kind: pa.DataType) -> Any:
+    return np.dtype(np.uint8) if pa.types.is_boolean(kind) else storage_dtype(kind)
+
+
+def _array(kind: pa.DataType, values: Any, missing: npt.NDArray[np.bool_] | None) -> pa.Array:
+    if pa.types.is_boolean(kind):
+        return pa.array(values.view(np.bool_), mask=missing)
+    validity = None
+    if missing is not None and missing.any():
+        validity = pa.py_buffer(np.packbits(~missing, bitorder="little"))
+    return pa.Array.from_buffers(kind, len(values), [validity, pa.py_buffer(values)])
