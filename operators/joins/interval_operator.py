@@ -21,7 +21,7 @@ from streamlib.operators.joins.interval import IntervalJoinNode
 from streamlib.operators.joins.matches import Columns, Mask, Matches, UInt64s
 from streamlib.operators.joins.sides import LEFT, NAMES, RIGHT, LateRows, selected
 from streamlib.state import with_fields
-from streamlib.state.interval import IntervalStore, KeptRows, stretch_of
+from streamlib.state.interval import IntervalStore, stretch_of
 from streamlib.state.record_layout import RecordLayout
 
 Int64s = npt.NDArray[np.int64]
@@ -150,9 +150,10 @@ class IntervalJoinOperator(Operator):
         """Rows that are kept, without a partner."""
         names = self.matches.schemas[side].names
         for begin in range(0, len(numbers), self.batch_rows):
-            kept = self.stores[side].read(numbers[begin : begin + self.batch_rows])
-            rows = pa.RecordBatch.from_arrays(kept.columns(range(len(names))), names=names)
-            yield from self._alone(Batch(rows, kept.times), side)
+            part = numbers[begin : begin + self.batch_rows]
+            columns = self.stores[side].read(part, range(len(names)))
+            rows = pa.RecordBatch.from_arrays(columns, names=names)
+            yield from self._alone(Batch(rows, self.stores[side].times(part)), side)
 
     def on_side_watermark(self, time: int, side: int) -> None:
         """Notes how far a side has come."""
@@ -281,14 +282,9 @@ class _Pairs:
 
     def kept(self, names: Sequence[str]) -> list[pa.Array]:
         """Columns of the rows that are kept."""
-        return self._kept.columns([self._names.index(name) for name in names])
+        return self._store.read(self.numbers, [self._names.index(name) for name in names])
 
     def times(self) -> Int64s:
         """The later time of each pair."""
         assert self._batch.time is not None
-        given = self._batch.time if self._is_whole else self._batch.time[self.rows]
-        return np.maximum(given, self._kept.times)
-
-    @cached_property
-    def _kept(self) -> KeptRows:
-        return self._store.read(self.numbers)
+        return self._store.later_times(self.rows, self._batch.time, self.numbers)

@@ -146,19 +146,34 @@ def probe_records(
     """
     end, count, places = store[END], store[END] - store[BEGIN], store[PLACES]
     stretch, room, found = store[STRETCH], len(rows), np.int64(0)
-    bucket, age = resume[BUCKET], resume[AGE]
-    goes_on = age != 0
+    bucket = resume[BUCKET]
+    goes_on = resume[AGE] != 0
     for i in range(resume[ROW], len(words)):
-        if i + _AHEAD < len(words):
-            ahead = later(times[i + _AHEAD], low) >> stretch
-            prefetch(table_at + place_of(words[i + _AHEAD], ahead, places) * 4)
+        far = i + 2 * _AHEAD
+        if far < len(words):
+            since, until = later(times[far], low) >> stretch, later(times[far], high) >> stretch
+            prefetch(table_at + place_of(words[far], since, places) * 4)
+            if since != until:
+                prefetch(table_at + place_of(words[far], until, places) * 4)
+        near = i + _AHEAD
+        if near < len(words):
+            since, until = later(times[near], low) >> stretch, later(times[near], high) >> stretch
+            age = (end - np.int64(table[place_of(words[near], since, places)])) & _LOW
+            if age <= count:
+                prefetch(record_of(store, pages, end - age))
+            if since != until:
+                age = (end - np.int64(table[place_of(words[near], until, places)])) & _LOW
+                if age <= count:
+                    prefetch(record_of(store, pages, end - age))
         since, until, word = later(times[i], low), later(times[i], high), words[i]
         if not goes_on:
             bucket = since >> stretch
         last = until >> stretch
         done = False
         while bucket <= last and not done:
-            if not goes_on:
+            if goes_on:
+                age = resume[AGE]
+            else:
                 age = (end - np.int64(table[place_of(word, bucket, places)])) & _LOW
                 if age == 0:
                     age = _LOW
@@ -188,17 +203,25 @@ def probe_records(
     return found
 
 
-@kernel("void(ints, int64[::1], int64[::1], int64[:, ::1])")
-def read_records(numbers: Int64s, store: Int64s, pages: Int64s, out: Int64s) -> None:
-    """Writes the records of some rows, a word of all rows after the other: shape (words, rows)."""
-    width = len(out)
-    rows = len(numbers)
+@kernel("void(ints, int64[::1], int64[::1], ints, int64[:, ::1])")
+def read_records(numbers: Int64s, store: Int64s, pages: Int64s, which: Int64s, out: Int64s) -> None:
+    """Writes some words of the records of some rows, one of all rows after the other: shape (words, rows)."""
+    rows, width = len(numbers), len(which)
     for i in range(rows):
         if i + _AHEAD < rows:
             prefetch(record_of(store, pages, numbers[i + _AHEAD]))
         record = record_of(store, pages, numbers[i])
         for w in range(width):
-            out[w, i] = load_i64(record, w)
+            out[w, i] = load_i64(record, which[w])
+
+
+@kernel("void(ints, ints, ints, int64[::1], int64[::1], int64[::1])")
+def later_times(
+    rows: Int64s, times: Int64s, numbers: Int64s, store: Int64s, pages: Int64s, out: Int64s
+) -> None:
+    """Writes the later time of each pair: that of the row given, or of the row kept."""
+    for i in range(len(rows)):
+        out[i] = max(times[rows[i]], load_i64(record_of(store, pages, numbers[i]), TIME))
 
 
 @kernel("int64(ints, int64[::1], int64[::1], int64[::1])")

@@ -9,7 +9,6 @@ quarter of the records is dead, and memory follows the rows that can still match
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -43,32 +42,6 @@ def stretch_of(low: int, high: int) -> int:
     return min(63, (_STRETCHES * (high - low)).bit_length())
 
 
-@dataclass(frozen=True, slots=True)
-class KeptRows:
-    """Some rows of a store.
-
-    Attributes:
-        records: their records, shape (words, rows).
-    """
-
-    layout: RecordLayout
-    records: Int64s
-    kept: KeptBlocks
-    numbers: Int64s
-
-    @property
-    def times(self) -> Int64s:
-        """Their times, ns."""
-        return self.records[kernels.TIME]
-
-    def columns(self, which: Sequence[int]) -> list[pa.Array]:
-        """Some of their columns, by number."""
-        beside = [n for n in which if n in self.layout.kept]
-        places = [self.layout.kept.index(n) for n in beside]
-        others = dict(zip(beside, self.kept.take(self.numbers, places), strict=True))
-        return [others[n] if n in others else self.layout.column(self.records, n) for n in which]
-
-
 class IntervalStore:
     """Rows by key and time, that are found by both.
 
@@ -87,6 +60,7 @@ class IntervalStore:
         self.layout = layout
         self._stretch = stretch
         self._spare: list[Int64s] = []
+        self._pairs = np.empty((2, 0), dtype=np.int64)
         self._kept = KeptBlocks([layout.fields[n].type for n in layout.kept])
         self._store = np.zeros(kernels.STORE_WORDS, dtype=np.int64)
         self._clear()
@@ -162,8 +136,8 @@ class IntervalStore:
             self._pages[place] = address(memory)
             self._lows[place], self._highs[place] = MAX_TIME, MIN_TIME
         rows = end - int(self._store[BEGIN])
-        if rows > len(self._table):
-            self._set_table(rows)
+        if 2 * rows > len(self._table):
+            self._set_table(2 * rows)
 
     def _set_pages(self, pages: int) -> None:
         """A list of pages with room for so many."""
@@ -199,14 +173,17 @@ class IntervalStore:
             first_only: whether one row here is enough for each row given.
 
         Yields:
-            The rows given, and the numbers of the rows here. Nothing may be added before the last.
+            The rows given, and the numbers of the rows here: good until the next are asked for. Nothing may
+            be added before the last.
         """
         if not self.rows or not len(words):
             return
         resume = np.zeros(kernels.RESUME_WORDS, dtype=np.int64)
         times = np.ascontiguousarray(times)
+        if len(self._pairs[0]) != most:
+            self._pairs = np.empty((2, most), dtype=np.int64)
+        rows, numbers = self._pairs
         while True:
-            rows, numbers = np.empty(most, dtype=np.int64), np.empty(most, dtype=np.int64)
             found = kernels.probe_records(
                 words,
                 times,
@@ -226,11 +203,31 @@ class IntervalStore:
             if found < most:
                 return
 
-    def read(self, numbers: Int64s) -> KeptRows:
-        """Some rows, to be looked at before anything is added or dropped."""
-        out = np.empty((self.layout.width, len(numbers)), dtype=np.int64)
-        kernels.read_records(numbers, self._store, self._pages, out)
-        return KeptRows(self.layout, out, self._kept, numbers)
+    def read(self, numbers: Int64s, columns: Sequence[int]) -> list[pa.Array]:
+        """Some columns, by number, of some rows."""
+        words = self._words(numbers, self.layout.words_of(columns))
+        beside = [n for n in columns if n in self.layout.kept]
+        places = [self.layout.kept.index(n) for n in beside]
+        kept = dict(zip(beside, self._kept.take(numbers, places), strict=True))
+        return [kept[n] if n in kept else self.layout.column(words, n) for n in columns]
+
+    def times(self, numbers: Int64s) -> Int64s:
+        """The times of some rows, ns."""
+        return self._words(numbers, [kernels.TIME])[kernels.TIME]
+
+    def later_times(self, rows: Int64s, times: Int64s, numbers: Int64s) -> Int64s:
+        """Of pairs the time that is later, ns: `times` at `rows`, or that of the row here."""
+        out = np.empty(len(rows), dtype=np.int64)
+        given = np.ascontiguousarray(times)
+        kernels.later_times(rows, given, numbers, self._store, self._pages, out)
+        return out
+
+    def _words(self, numbers: Int64s, which: Sequence[int]) -> dict[int, Int64s]:
+        out = np.empty((len(which), len(numbers)), dtype=np.int64)
+        if which:
+            words = np.array(which, dtype=np.int64)
+            kernels.read_records(numbers, self._store, self._pages, words, out)
+        return dict(zip(which, out, strict=True))
 
     def mark(self, numbers: Int64s) -> Int64s:
         """Marks rows as having matched; returns those that had not, once each."""
@@ -274,15 +271,16 @@ class IntervalStore:
         dead_pages = int((self._highs < limit).sum()) - unused
         if self.rows > self._limit or dead_pages > _SPARE_PAGES + len(self._memory) // _DEAD:
             self._drop_scattered(limit)
-        if 8 * max(self.rows, _TABLE_MIN) < len(self._table):
-            self._set_table(max(1, self.rows))
+        if 16 * max(self.rows, _TABLE_MIN) < len(self._table):
+            self._set_table(2 * max(1, self.rows))
 
     def _drop_scattered(self, limit: int) -> None:
         """Writes the rows that live anew, when too many between them do not."""
         living = np.empty(self.rows, dtype=np.int64)
         living = living[: kernels.living_records(self._store, self._pages, limit, living)]
         if len(living) * _DEAD <= self.rows * (_DEAD - 1):
-            records = np.ascontiguousarray(self.read(living).records.T)
+            words = self._words(living, range(self.layout.width))
+            records = np.stack([words[n] for n in range(self.layout.width)], axis=1)
             kept = self._kept.take(living, range(len(self.layout.kept)))
             self._spare.clear()
             self._clear()
@@ -294,6 +292,6 @@ class IntervalStore:
     def snapshot(self) -> tuple[list[pa.Array], Int64s, npt.NDArray[np.bool_]]:
         """The columns of all rows, their times (ns), and which are marked."""
         numbers = np.arange(int(self._store[BEGIN]), int(self._store[END]))
-        rows = self.read(numbers)
-        columns = rows.columns(range(len(self.layout.fields)))
-        return columns, rows.times, rows.records[kernels.LINK] < 0
+        columns = self.read(numbers, range(len(self.layout.fields)))
+        marked = self._words(numbers, [kernels.LINK])[kernels.LINK] < 0
+        return columns, self.times(numbers), marked

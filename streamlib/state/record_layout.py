@@ -7,7 +7,7 @@ key that is its word. Columns of other types are not in the record.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,6 @@ from streamlib.kernels.interval_join import HEAD_WORDS, LINK, TIME, WORD
 
 Int64s = npt.NDArray[np.int64]
 UInt64s = npt.NDArray[np.uint64]
-UNITS_NS = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
 
 _FLAGS_FIRST, _FLAGS_LAST = 32, 63  # of LINK: above the link, below the mark
 
@@ -50,7 +49,7 @@ class RecordLayout:
     >>> layout = RecordLayout([pa.field("k", pa.int64()), pa.field("v", pa.int16())], word=0)
     >>> columns = [pa.array([7, 8]), pa.array([1, None], pa.int16())]
     >>> records = layout.pack(columns, np.array([10, 20]), np.array([7, 8], dtype=np.uint64))
-    >>> [layout.column(np.ascontiguousarray(records.T), n).to_pylist() for n in (0, 1)]
+    >>> [layout.column(dict(enumerate(records.T.copy())), n).to_pylist() for n in (0, 1)]
     [[7, 8], [1, None]]
     """
 
@@ -97,22 +96,35 @@ class RecordLayout:
                 records[:, packed.flag_word] |= nulls << packed.flag_bit
         return records
 
-    def column(self, words: Int64s, number: int) -> pa.Array:
-        """A column that is in the record, from records of shape (width, rows)."""
-        kind, rows = self.fields[number].type, words.shape[1]
+    def words_of(self, columns: Sequence[int]) -> list[int]:
+        """The words of a record that some columns are made of."""
+        words: dict[int, None] = {}
+        for number in columns:
+            if number == self._time:
+                words[TIME] = None
+            elif number == self._word:
+                words[WORD] = None
+            elif number in self._packed:
+                packed = self._packed[number]
+                words[packed.place * packed.dtype.itemsize // 8] = None
+                if self._nulls[number]:
+                    words[packed.flag_word] = None
+        return list(words)
+
+    def column(self, words: Mapping[int, Int64s], number: int) -> pa.Array:
+        """A column that is in the record, from words by their place in it."""
+        kind = self.fields[number].type
         if number == self._time:
-            return pa.array(words[TIME] // UNITS_NS[kind.unit]).view(kind)
+            times = pa.array(words[TIME]).view(pa.timestamp("ns", kind.tz))
+            return times.cast(kind, safe=False)  # they are whole in their unit
         if number == self._word:
-            values: Any = words[WORD].astype(_dtype(kind))
-            return _array(kind, values, None)
+            return _array(kind, words[WORD].astype(_dtype(kind), copy=False), None)
         packed = self._packed[number]
-        per_word = 8 // packed.dtype.itemsize
-        row, part = divmod(packed.place, per_word)
-        values = words[row].view(packed.dtype)[part::per_word]
+        row, part = divmod(packed.place, 8 // packed.dtype.itemsize)
+        values = words[row].view(packed.dtype)[part :: 8 // packed.dtype.itemsize]
         missing = None
         if self._nulls[number]:
             missing = (words[packed.flag_word] >> packed.flag_bit) & 1 != 0
-        assert len(values) == rows
         return _array(kind, np.ascontiguousarray(values), missing)
 
 
