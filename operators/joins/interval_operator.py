@@ -21,7 +21,7 @@ from streamlib.operators.joins.interval import IntervalJoinNode
 from streamlib.operators.joins.matches import Columns, Mask, Matches, UInt64s
 from streamlib.operators.joins.sides import LEFT, NAMES, RIGHT, LateRows, selected
 from streamlib.state import with_fields
-from streamlib.state.interval import IntervalStore, stretch_of
+from streamlib.state.interval import Found, IntervalStore, stretch_of
 from streamlib.state.record_layout import RecordLayout
 
 Int64s = npt.NDArray[np.int64]
@@ -42,7 +42,17 @@ class IntervalJoinOperator(Operator):
         self.tracks = (node.gives_left_alone or node.how == "semi", node.gives_right_alone)
         self.alone = (node.gives_left_alone, node.gives_right_alone)
         self.first_only = node.how in ("semi", "anti") and self.matches.is_exact
+        self.read = [self._read_of_pairs(side) for side in (LEFT, RIGHT)]
         self.reached = [MIN_TIME, MIN_TIME]
+
+    def _read_of_pairs(self, side: int) -> list[int]:
+        """The columns of a side, by number, that pairs are made of."""
+        node, matches, names = self.node, self.matches, set(self.node.where_columns(side))
+        if matches.encoder.kind is KeyKind.BYTES:
+            names |= set(node.on[side])
+        if node.gives_right:
+            names |= set(matches.left_out if side == LEFT else matches.own_right)
+        return [number for number, name in enumerate(matches.schemas[side].names) if name in names]
 
     def _layout(self, side: int) -> RecordLayout:
         schema, keys = self.matches.schemas[side], self.node.on[side]
@@ -92,20 +102,21 @@ class IntervalJoinOperator(Operator):
             low, high = MIN_TIME, MAX_TIME
         assert batch.time is not None
         first_only = self.first_only and side == LEFT
-        for rows, numbers in other.probe(words, batch.time, low, high, self.batch_rows, first_only):
-            pairs = _Pairs(batch, rows, other, numbers, self.matches.schemas[1 - side].names)
-            match = None
+        names, read = self.matches.schemas[1 - side].names, self.read[1 - side]
+        for found in other.probe(words, batch.time, low, high, self.batch_rows, first_only, read):
+            pairs = _Pairs(batch, found, names)
             if not self.matches.is_exact:
-                match = self.matches.of_pairs(words[rows], *pairs.sides(side))
-            if match is not None:
-                pairs = pairs.filtered(match)
+                match = self.matches.of_pairs(words[found.rows], *pairs.sides(side))
+                if match is not None:
+                    found = found.filtered(match)
+                    pairs = _Pairs(batch, found, names)
             if matched is not None:
-                matched[pairs.rows] = True
-            fresh = other.mark(pairs.numbers) if self.tracks[1 - side] else None
+                matched[found.rows] = True
+            fresh = other.mark(found.numbers) if self.tracks[1 - side] else None
             if self.node.gives_right:
-                if len(pairs.rows):
-                    rows_out = self.matches.result(len(pairs.rows), *pairs.sides(side))
-                    yield Batch(rows_out, pairs.times())
+                if len(found):
+                    rows = self.matches.result(len(found), *pairs.sides(side))
+                    yield Batch(rows, found.times.copy())
             elif self.node.how == "semi" and side == RIGHT and fresh is not None:
                 yield from self._kept_rows(fresh, LEFT)
 
@@ -254,22 +265,17 @@ def late_counters(late: Sequence[LateRows]) -> dict[str, int]:
 class _Pairs:
     """Pairs of a row of a batch and a row that is kept.
 
-    Attributes:
-        rows: those of the batch.
-        numbers: those that are kept.
+    Args:
+        batch: the rows given.
+        found: the pairs.
+        names: of the columns that are kept.
     """
 
-    def __init__(
-        self, batch: Batch, rows: Int64s, store: IntervalStore, numbers: Int64s, names: Sequence[str]
-    ) -> None:
-        self.rows, self.numbers = rows, numbers
-        self._batch, self._store, self._names = batch, store, list(names)
-        self._is_whole = len(rows) == len(batch) and bool((rows == np.arange(len(batch))).all())
-        self._places = None if self._is_whole else pa.array(rows)
-
-    def filtered(self, keep: Mask) -> _Pairs:
-        """Some of the pairs."""
-        return _Pairs(self._batch, self.rows[keep], self._store, self.numbers[keep], self._names)
+    def __init__(self, batch: Batch, found: Found, names: Sequence[str]) -> None:
+        self.found = found
+        self._batch, self._names = batch, names
+        is_whole = len(found) == len(batch) and bool((found.rows == np.arange(len(batch))).all())
+        self._places = None if is_whole else pa.array(found.rows)
 
     def sides(self, side: int) -> tuple[Columns, Columns]:
         """The left and the right columns, where `side` is that of the batch."""
@@ -282,9 +288,4 @@ class _Pairs:
 
     def kept(self, names: Sequence[str]) -> list[pa.Array]:
         """Columns of the rows that are kept."""
-        return self._store.read(self.numbers, [self._names.index(name) for name in names])
-
-    def times(self) -> Int64s:
-        """The later time of each pair."""
-        assert self._batch.time is not None
-        return self._store.later_times(self.rows, self._batch.time, self.numbers)
+        return self.found.columns([self._names.index(name) for name in names])

@@ -116,7 +116,7 @@ def link_records(store: Int64s, pages: Int64s, table: UInt32s) -> None:
 
 @kernel(
     "int64(words, ints, int64, int64, int64[::1], int64[::1], uint32[::1], int64, boolean,"
-    " int64[::1], int64[::1], int64[::1])"
+    " int64[::1], ints, int64[:, ::1], int64[:, ::1])"
 )
 def probe_records(
     words: UInt64s,
@@ -129,8 +129,9 @@ def probe_records(
     table_at: I64,
     first_only: bool,
     resume: Int64s,
-    rows: Int64s,
-    numbers: Int64s,
+    which: Int64s,
+    pairs: Int64s,
+    out: Int64s,
 ) -> I64:
     """Writes the pairs of a row given and a row kept, of one word and `low` to `high` ns apart.
 
@@ -139,13 +140,16 @@ def probe_records(
         table_at: the address of `table`.
         first_only: whether one row kept is enough for each row given.
         resume: where to begin; where to go on when there was no room for all.
-        rows, numbers: the pairs.
+        which: words of the records that are wanted.
+        pairs: the row given, the number of the row kept, and the later time of each pair; shape (3, room).
+        out: those words, shape (words, room).
 
     Returns:
         How many; fewer than there is room for when these are all.
     """
     end, count, places = store[END], store[END] - store[BEGIN], store[PLACES]
-    stretch, room, found = store[STRETCH], len(rows), np.int64(0)
+    stretch, room, found = store[STRETCH], pairs.shape[1], np.int64(0)
+    wanted = len(which)
     bucket = resume[BUCKET]
     goes_on = resume[AGE] != 0
     for i in range(resume[ROW], len(words)):
@@ -187,8 +191,11 @@ def probe_records(
                         if found == room:
                             resume[ROW], resume[BUCKET], resume[AGE] = i, bucket, age
                             return found
-                        rows[found] = i
-                        numbers[found] = number
+                        pairs[0, found] = i
+                        pairs[1, found] = number
+                        pairs[2, found] = max(time, times[i])
+                        for w in range(wanted):
+                            out[w, found] = load_i64(record, which[w])
                         found += _ONE
                         if first_only:
                             done = True
@@ -213,15 +220,6 @@ def read_records(numbers: Int64s, store: Int64s, pages: Int64s, which: Int64s, o
         record = record_of(store, pages, numbers[i])
         for w in range(width):
             out[w, i] = load_i64(record, which[w])
-
-
-@kernel("void(ints, ints, ints, int64[::1], int64[::1], int64[::1])")
-def later_times(
-    rows: Int64s, times: Int64s, numbers: Int64s, store: Int64s, pages: Int64s, out: Int64s
-) -> None:
-    """Writes the later time of each pair: that of the row given, or of the row kept."""
-    for i in range(len(rows)):
-        out[i] = max(times[rows[i]], load_i64(record_of(store, pages, numbers[i]), TIME))
 
 
 @kernel("int64(ints, int64[::1], int64[::1], int64[::1])")

@@ -8,7 +8,8 @@ quarter of the records is dead, and memory follows the rows that can still match
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +43,37 @@ def stretch_of(low: int, high: int) -> int:
     return min(63, (_STRETCHES * (high - low)).bit_length())
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """Pairs of a row given and a row of a store.
+
+    Attributes:
+        rows: those given.
+        numbers: those of the store.
+        times: the later time of each pair, ns.
+        words: by their place in a record, words of the rows of the store.
+        store: whose rows these are.
+    """
+
+    rows: Int64s
+    numbers: Int64s
+    times: Int64s
+    words: Mapping[int, Int64s]
+    store: IntervalStore
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def filtered(self, keep: npt.NDArray[np.bool_]) -> Found:
+        """Some of the pairs."""
+        words = {place: values[keep] for place, values in self.words.items()}
+        return Found(self.rows[keep], self.numbers[keep], self.times[keep], words, self.store)
+
+    def columns(self, which: Sequence[int]) -> list[pa.Array]:
+        """Some columns, by number, of the rows of the store: those that were asked for."""
+        return self.store.columns(self.words, self.numbers, which)
+
+
 class IntervalStore:
     """Rows by key and time, that are found by both.
 
@@ -52,7 +84,7 @@ class IntervalStore:
     >>> store = IntervalStore(RecordLayout([pa.field("v", pa.int64())]), stretch_of(0, 10))
     >>> store.add(np.array([1, 1], dtype=np.uint64), np.array([5, 50]), [pa.array([7, 8])])
     >>> word, time = np.array([1], dtype=np.uint64), np.array([1])
-    >>> [(rows.tolist(), numbers.tolist()) for rows, numbers in store.probe(word, time, 0, 10, 100)]
+    >>> [(found.rows.tolist(), found.numbers.tolist()) for found in store.probe(word, time, 0, 10, 100)]
     [([0], [0])]
     """
 
@@ -60,7 +92,8 @@ class IntervalStore:
         self.layout = layout
         self._stretch = stretch
         self._spare: list[Int64s] = []
-        self._pairs = np.empty((2, 0), dtype=np.int64)
+        self._pairs = np.empty((3, 0), dtype=np.int64)
+        self._values = np.empty((0, 0), dtype=np.int64)
         self._kept = KeptBlocks([layout.fields[n].type for n in layout.kept])
         self._store = np.zeros(kernels.STORE_WORDS, dtype=np.int64)
         self._clear()
@@ -162,8 +195,15 @@ class IntervalStore:
     # Rows found.
 
     def probe(
-        self, words: UInt64s, times: Int64s, low: int, high: int, most: int, first_only: bool = False
-    ) -> Iterator[tuple[Int64s, Int64s]]:
+        self,
+        words: UInt64s,
+        times: Int64s,
+        low: int,
+        high: int,
+        most: int,
+        first_only: bool = False,
+        columns: Sequence[int] = (),
+    ) -> Iterator[Found]:
         """The pairs of rows given and rows here with one word, `low` to `high` ns apart.
 
         Args:
@@ -171,19 +211,23 @@ class IntervalStore:
             low, high: the time here minus the time given, ns; both ends are included.
             most: how many pairs at once.
             first_only: whether one row here is enough for each row given.
+            columns: those of the rows here that will be read.
 
         Yields:
-            The rows given, and the numbers of the rows here: good until the next are asked for. Nothing may
-            be added before the last.
+            Pairs, good until the next are asked for. Nothing may be added before the last.
         """
         if not self.rows or not len(words):
             return
         resume = np.zeros(kernels.RESUME_WORDS, dtype=np.int64)
         times = np.ascontiguousarray(times)
-        if len(self._pairs[0]) != most:
-            self._pairs = np.empty((2, most), dtype=np.int64)
-        rows, numbers = self._pairs
+        which = self.layout.words_of(columns)
+        wanted = np.array(which, dtype=np.int64)
+        if self._pairs.shape[1] != most:
+            self._pairs = np.empty((3, most), dtype=np.int64)
         while True:
+            if self._values.shape != (len(which), most):
+                self._values = np.empty((len(which), most), dtype=np.int64)
+            values = self._values
             found = kernels.probe_records(
                 words,
                 times,
@@ -195,17 +239,28 @@ class IntervalStore:
                 address(self._table),
                 first_only,
                 resume,
-                rows,
-                numbers,
+                wanted,
+                self._pairs,
+                values,
             )
             if found:
-                yield rows[:found], numbers[:found]
+                if 2 * found < most:
+                    values = values[:, :found].copy()
+                else:
+                    self._values = self._values[:0]
+                rows, numbers, later = self._pairs[:, :found]
+                yield Found(rows, numbers, later, dict(zip(which, values[:, :found], strict=True)), self)
             if found < most:
                 return
 
     def read(self, numbers: Int64s, columns: Sequence[int]) -> list[pa.Array]:
         """Some columns, by number, of some rows."""
-        words = self._words(numbers, self.layout.words_of(columns))
+        return self.columns(self._words(numbers, self.layout.words_of(columns)), numbers, columns)
+
+    def columns(
+        self, words: Mapping[int, Int64s], numbers: Int64s, columns: Sequence[int]
+    ) -> list[pa.Array]:
+        """Some columns of some rows, of which the words are there."""
         beside = [n for n in columns if n in self.layout.kept]
         places = [self.layout.kept.index(n) for n in beside]
         kept = dict(zip(beside, self._kept.take(numbers, places), strict=True))
@@ -214,13 +269,6 @@ class IntervalStore:
     def times(self, numbers: Int64s) -> Int64s:
         """The times of some rows, ns."""
         return self._words(numbers, [kernels.TIME])[kernels.TIME]
-
-    def later_times(self, rows: Int64s, times: Int64s, numbers: Int64s) -> Int64s:
-        """Of pairs the time that is later, ns: `times` at `rows`, or that of the row here."""
-        out = np.empty(len(rows), dtype=np.int64)
-        given = np.ascontiguousarray(times)
-        kernels.later_times(rows, given, numbers, self._store, self._pages, out)
-        return out
 
     def _words(self, numbers: Int64s, which: Sequence[int]) -> dict[int, Int64s]:
         out = np.empty((len(which), len(numbers)), dtype=np.int64)
