@@ -35,9 +35,11 @@ BEGIN, END, STRETCH, PLACES, PAGES, WIDTH = range(6)
 places table and list of pages have, less one, and the words of a record."""
 STORE_WORDS = 6
 
-ROW, BUCKET, AGE = range(3)
+ROW, CHAIN, AGE = range(3)
 """Where a probe that had to stop goes on."""
 RESUME_WORDS = 3
+TILE = 32
+"""Rows whose chains are looked up at once."""
 
 MARKED = np.int64(-(2**63))
 """The flag of a row that has matched, or has come out."""
@@ -45,6 +47,9 @@ MARKED = np.int64(-(2**63))
 _LOW = np.int64(0xFFFFFFFF)
 _IN_PAGE = np.int64(PAGE_ROWS - 1)
 _BITS = np.int64(PAGE_BITS)
+_NONE = np.int64(-1)
+_DEAD = np.int64(2**40)
+"""An age that no row has."""
 _ONE = np.int64(1)
 _EIGHT = np.int64(8)
 _MIN = np.int64(-(2**63))
@@ -116,7 +121,7 @@ def link_records(store: Int64s, pages: Int64s, table: UInt32s) -> None:
 
 @kernel(
     "int64(words, ints, int64, int64, int64[::1], int64[::1], uint32[::1], int64, boolean,"
-    " int64[::1], ints, int64[:, ::1], int64[:, ::1])"
+    " int64[::1], int64[:, ::1], ints, int64[:, ::1], int64[:, ::1])"
 )
 def probe_records(
     words: UInt64s,
@@ -129,17 +134,22 @@ def probe_records(
     table_at: I64,
     first_only: bool,
     resume: Int64s,
+    ages: Int64s,
     which: Int64s,
     pairs: Int64s,
     out: Int64s,
 ) -> I64:
     """Writes the pairs of a row given and a row kept, of one word and `low` to `high` ns apart.
 
+    An interval lies in one stretch or in two. The heads of their chains are looked up for `TILE` rows at
+    once, so that the records they lead to are on their way when the first is walked.
+
     Args:
         words, times: of the rows given.
         table_at: the address of `table`.
         first_only: whether one row kept is enough for each row given.
         resume: where to begin; where to go on when there was no room for all.
+        ages: room to work in; shape (2, TILE).
         which: words of the records that are wanted.
         pairs: the row given, the number of the row kept, and the later time of each pair; shape (3, room).
         out: those words, shape (words, room).
@@ -147,66 +157,59 @@ def probe_records(
     Returns:
         How many; fewer than there is room for when these are all.
     """
-    end, count, places = store[END], store[END] - store[BEGIN], store[PLACES]
-    stretch, room, found = store[STRETCH], pairs.shape[1], np.int64(0)
-    wanted = len(which)
-    bucket = resume[BUCKET]
-    goes_on = resume[AGE] != 0
-    for i in range(resume[ROW], len(words)):
-        far = i + 2 * _AHEAD
-        if far < len(words):
-            since, until = later(times[far], low) >> stretch, later(times[far], high) >> stretch
-            prefetch(table_at + place_of(words[far], since, places) * 4)
-            if since != until:
-                prefetch(table_at + place_of(words[far], until, places) * 4)
-        near = i + _AHEAD
-        if near < len(words):
-            since, until = later(times[near], low) >> stretch, later(times[near], high) >> stretch
-            age = (end - np.int64(table[place_of(words[near], since, places)])) & _LOW
-            if age <= count:
-                prefetch(record_of(store, pages, end - age))
-            if since != until:
-                age = (end - np.int64(table[place_of(words[near], until, places)])) & _LOW
-                if age <= count:
-                    prefetch(record_of(store, pages, end - age))
-        since, until, word = later(times[i], low), later(times[i], high), words[i]
-        if not goes_on:
-            bucket = since >> stretch
-        last = until >> stretch
-        done = False
-        while bucket <= last and not done:
-            if goes_on:
-                age = resume[AGE]
-            else:
-                age = (end - np.int64(table[place_of(word, bucket, places)])) & _LOW
-                if age == 0:
-                    age = _LOW
-            goes_on = False
-            while age <= count:
-                number = end - age
-                record = record_of(store, pages, number)
-                time = load_i64(record, TIME)
-                if time >= since and time <= until and load_u64(record, WORD) == word:
-                    if time >> stretch == bucket:
-                        if found == room:
-                            resume[ROW], resume[BUCKET], resume[AGE] = i, bucket, age
-                            return found
-                        pairs[0, found] = i
-                        pairs[1, found] = number
-                        pairs[2, found] = max(time, times[i])
-                        for w in range(wanted):
-                            out[w, found] = load_i64(record, which[w])
-                        found += _ONE
-                        if first_only:
-                            done = True
-                            break
-                before = (end - (load_i64(record, LINK) & _LOW)) & _LOW
-                if before <= age:
-                    break
-                age = before
-            bucket += _ONE
-        goes_on = False
-    resume[ROW] = len(words)
+    end, count, places, stretch = store[END], store[END] - store[BEGIN], store[PLACES], store[STRETCH]
+    page_mask, record_bytes = store[PAGES], store[WIDTH] * _EIGHT
+    rows, room, wanted, found = len(words), pairs.shape[1], len(which), np.int64(0)
+    first, chain, goes_on = resume[ROW], resume[CHAIN], resume[AGE]
+    for begin in range(first, rows, TILE):
+        until_row = min(rows, begin + TILE)
+        for i in range(begin, until_row):
+            bucket, last = later(times[i], low) >> stretch, later(times[i], high) >> stretch
+            place, second = place_of(words[i], bucket, places), place_of(words[i], last, places)
+            prefetch(table_at + place * 4)
+            prefetch(table_at + second * 4)
+            ages[0, i - begin] = place
+            ages[1, i - begin] = second if last != bucket else _NONE
+        for i in range(begin, until_row):
+            for k in range(2):
+                place = ages[k, i - begin]
+                if place >= 0:
+                    age = (end - np.int64(table[place])) & _LOW
+                    age = age if age > 0 and age <= count else _DEAD
+                    ages[k, i - begin] = age
+                    number = end - age if age != _DEAD else store[BEGIN]
+                    prefetch(pages[(number >> _BITS) & page_mask] + (number & _IN_PAGE) * record_bytes)
+                else:
+                    ages[k, i - begin] = _DEAD
+        for i in range(begin, until_row):
+            since, until, word = later(times[i], low), later(times[i], high), words[i]
+            while chain < 2:
+                age = ages[chain, i - begin] if goes_on == 0 else goes_on
+                goes_on = np.int64(0)
+                bucket = (since if chain == 0 else until) >> stretch
+                while age <= count:
+                    number = end - age
+                    record = pages[(number >> _BITS) & page_mask] + (number & _IN_PAGE) * record_bytes
+                    time = load_i64(record, TIME)
+                    if load_u64(record, WORD) == word and time >> stretch == bucket:
+                        if time >= since and time <= until:
+                            if found == room:
+                                resume[ROW], resume[CHAIN], resume[AGE] = i, chain, age
+                                return found
+                            pairs[0, found] = i
+                            pairs[1, found] = number
+                            pairs[2, found] = max(time, times[i])
+                            for w in range(wanted):
+                                out[w, found] = load_i64(record, which[w])
+                            found += _ONE
+                            if first_only:
+                                chain = np.int64(2)
+                                break
+                    before = (end - (load_i64(record, LINK) & _LOW)) & _LOW
+                    age = before if before > age else _DEAD
+                chain += _ONE
+            chain = np.int64(0)
+    resume[ROW] = rows
     return found
 
 

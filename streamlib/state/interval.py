@@ -93,6 +93,7 @@ class IntervalStore:
         self._stretch = stretch
         self._spare: list[Int64s] = []
         self._pairs = np.empty((3, 0), dtype=np.int64)
+        self._ages = np.empty((2, kernels.TILE), dtype=np.int64)
         self._values = np.empty((0, 0), dtype=np.int64)
         self._kept = KeptBlocks([layout.fields[n].type for n in layout.kept])
         self._store = np.zeros(kernels.STORE_WORDS, dtype=np.int64)
@@ -239,6 +240,7 @@ class IntervalStore:
                 address(self._table),
                 first_only,
                 resume,
+                self._ages,
                 wanted,
                 self._pairs,
                 values,
