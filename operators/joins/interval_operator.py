@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,7 @@ from streamlib.kernels.keys import KeyKind
 from streamlib.operators.joins.interval import IntervalJoinNode
 from streamlib.operators.joins.matches import Columns, Mask, Matches, UInt64s
 from streamlib.operators.joins.sides import LEFT, NAMES, RIGHT, LateRows, selected
+from streamlib.operators.joins.two_sided import TwoSidedJoinNode
 from streamlib.state import with_fields
 from streamlib.state.interval import Found, IntervalStore, stretch_of
 from streamlib.state.record_layout import RecordLayout
@@ -42,24 +44,12 @@ class IntervalJoinOperator(Operator):
         self.tracks = (node.gives_left_alone or node.how == "semi", node.gives_right_alone)
         self.alone = (node.gives_left_alone, node.gives_right_alone)
         self.first_only = node.how in ("semi", "anti") and self.matches.is_exact
-        self.read = [self._read_of_pairs(side) for side in (LEFT, RIGHT)]
+        self.read = [read_of_pairs(node, self.matches, side) for side in (LEFT, RIGHT)]
         self.reached = [MIN_TIME, MIN_TIME]
 
-    def _read_of_pairs(self, side: int) -> list[int]:
-        """The columns of a side, by number, that pairs are made of."""
-        node, matches, names = self.node, self.matches, set(self.node.where_columns(side))
-        if matches.encoder.kind is KeyKind.BYTES:
-            names |= set(node.on[side])
-        if node.gives_right:
-            names |= set(matches.left_out if side == LEFT else matches.own_right)
-        return [number for number, name in enumerate(matches.schemas[side].names) if name in names]
-
     def _layout(self, side: int) -> RecordLayout:
-        schema, keys = self.matches.schemas[side], self.node.on[side]
-        kind, time, word = self.matches.encoder.kind, self.node.inputs[side].time, None
-        if kind is KeyKind.EXACT and schema.field(keys[0]).type == self.node.key_fields[0].type:
-            if not pa.types.is_floating(schema.field(keys[0]).type):
-                word = schema.names.index(keys[0])
+        schema, time = self.matches.schemas[side], self.node.inputs[side].time
+        word = word_column(self.node, self.matches, side)
         at = schema.names.index(time) if time in schema.names else None
         if at is not None and (at == word or not pa.types.is_timestamp(schema.field(at).type)):
             at = None
@@ -104,12 +94,12 @@ class IntervalJoinOperator(Operator):
         first_only = self.first_only and side == LEFT
         names, read = self.matches.schemas[1 - side].names, self.read[1 - side]
         for found in other.probe(words, batch.time, low, high, self.batch_rows, first_only, read):
-            pairs = _Pairs(batch, found, names)
+            pairs = Pairs(batch, found, names)
             if not self.matches.is_exact:
                 match = self.matches.of_pairs(words[found.rows], *pairs.sides(side))
                 if match is not None:
                     found = found.filtered(match)
-                    pairs = _Pairs(batch, found, names)
+                    pairs = Pairs(batch, found, names)
             if matched is not None:
                 matched[found.rows] = True
             fresh = other.mark(found.numbers) if self.tracks[1 - side] else None
@@ -249,7 +239,36 @@ class IntervalJoinOperator(Operator):
         return late_counters(self.late)
 
 
-def late_counters(late: Sequence[LateRows]) -> dict[str, int]:
+def word_column(node: TwoSidedJoinNode, matches: Matches, side: int) -> int | None:
+    """The column of a side that the word of its key holds; None where it holds none."""
+    if matches.encoder.kind is not KeyKind.EXACT:
+        return None
+    schema, key = matches.schemas[side], node.on[side][0]
+    kind = schema.field(key).type
+    if kind != node.key_fields[0].type or pa.types.is_floating(kind) or pa.types.is_null(kind):
+        return None  # 0.0 and -0.0 have one word
+    at: int = schema.names.index(key)
+    return at
+
+
+def read_of_pairs(node: TwoSidedJoinNode, matches: Matches, side: int) -> list[int]:
+    """The columns of a side, by number, that pairs are made of."""
+    names = set(node.where_columns(side))
+    if matches.encoder.kind is KeyKind.BYTES:
+        names |= set(node.on[side])
+    if node.gives_right:
+        names |= set(matches.left_out if side == LEFT else matches.own_right)
+    return [number for number, name in enumerate(matches.schemas[side].names) if name in names]
+
+
+class Counted(Protocol):
+    """What counts late rows."""
+
+    rows: int
+    by_max: int
+
+
+def late_counters(late: Sequence[Counted]) -> dict[str, int]:
     """The counts of late rows of both sides."""
     left, right = late
     if not left.rows + right.rows:
@@ -262,7 +281,7 @@ def late_counters(late: Sequence[LateRows]) -> dict[str, int]:
     }
 
 
-class _Pairs:
+class Pairs:
     """Pairs of a row of a batch and a row that is kept.
 
     Args:

@@ -13,6 +13,7 @@ import streamlib as sl
 from streamlib import col
 from streamlib.connectors.memory import CollectSink
 from streamlib.elements import format_duration
+from streamlib.operators.windows.session import SessionWindow
 from tests.oracle import queries
 from tests.oracle.drawn import ORIGINS, UNIT, ticks
 from tests.oracle.queries import SECOND
@@ -142,3 +143,107 @@ def test_columns_that_nobody_reads_change_nothing(case: Case) -> None:
     at = case.columns.index("volume")
     wanted = [(row[at],) for row in duckdb_rows(case, interval_condition(case))]
     assert queries.found(found) == queries.canonical(wanted)
+
+
+# ---- windows -----------------------------------------------------------------------------------------
+
+_WINDOWS = """
+select *, greatest(start, {min})::bigint as window_start, least(start + {size}, {max})::bigint as window_end
+from (
+    select *, ts - (((ts - {offset}) % {every}) + {every}) % {every} - hop * {every} as start
+    from {side}, (select unnest(range({hops}))::hugeint as hop)
+)
+where start > ts - {size} and {late} coalesce(mark >= start + {size} + {lateness}, false)
+"""
+
+_SESSIONS = """
+select *, session as start from (
+    select *, min(ts) over same as window_start, least(max(ts) over same + {gap}, {max}) as window_end from (
+        select *, sum(begins) over (partition by {keys} order by ts, side, split, pos) as session from (
+            select *, coalesce(ts - lag(ts) over (partition by {keys} order by ts, side, split, pos) > {gap}, true)
+                ::int as begins
+            from (select *, 'a' as side from a where not late union all select *, 'b' from b where not late)
+        )
+    ) window same as (partition by {keys}, session)
+) where side = '{side}'
+"""
+
+WINDOWS = {
+    "tumbling": sl.tumbling("7s"),
+    "tumbling with an offset": sl.tumbling("10s", offset="300ms"),
+    "hopping": sl.hopping("10s", every="4s"),
+    "hopping with an offset": sl.hopping("3s", every="1s", offset="100ms"),
+    "session": sl.session("1s"),
+}
+
+
+def sides_of(case: Case, window: Any, late: bool = False) -> list[str]:
+    """Both sides as SQL, a row for each window that takes it."""
+    if isinstance(window, SessionWindow):
+        keys = ", ".join([*case.keys, "1"])
+        return [_SESSIONS.format(gap=window.gap, keys=keys, side=side, max=queries.MAX) for side in "ab"]
+    every = getattr(window, "every", window.size)
+    options = {
+        "size": window.size,
+        "every": every,
+        "offset": window.offset,
+        "hops": -(-window.size // every),
+        "lateness": case.lateness,
+        "late": "" if late else "not",
+        "min": queries.MIN,
+        "max": queries.MAX,
+    }
+    return [_WINDOWS.format(side=side, **options) for side in "ab"]
+
+
+@given(case=cases(), window=st.sampled_from(sorted(WINDOWS)))
+def test_window_joins_equal_duckdb(case: Case, window: str) -> None:
+    left, right = streams(case)
+    other = "volume" if case.keys == ("volume",) else "volume_right"
+    whole = left.join(
+        right,
+        on=list(case.keys),
+        window=WINDOWS[window],
+        how=case.how,
+        where=col("volume") <= col(other) if case.where else None,
+        allowed_lateness=format_duration(case.lateness),
+    )
+    sinks = [CollectSink() for _ in range(3)]
+    report = sl.run(
+        whole.write(sinks[0]),
+        whole.late_left.write(sinks[1]),
+        whole.late_right.write(sinks[2]),
+        workers=case.workers,
+        batch_rows=case.batch_rows,
+    )
+    rows, *late = (sink.table() for sink in sinks)
+    assert rows.schema.names == [*case.columns, "window_start", "window_end"]
+    load(case.left, "a", case.delays[0], case.lateness)
+    connection = load(case.right, "b", case.delays[1], case.lateness)
+    assert queries.found(rows) == windowed_rows(case, WINDOWS[window], connection)
+    for side, found, source in zip("ab", late, sides_of(case, WINDOWS[window], late=True), strict=True):
+        if window == "session":
+            query = f"select ts::bigint, volume, 1, (mark - {case.lateness} - ts)::bigint from {side} where late"
+        else:
+            query = f"""
+                select ts::bigint, volume, count(*), max(mark - start - {WINDOWS[window].size} - {case.lateness})
+                    ::bigint from ({source}) group by split, pos, ts, volume
+            """
+        wanted = queries.canonical(connection.execute(query).fetchall())
+        assert queries.found(found.select(["ts", "volume", "windows_late", "late_by"])) == wanted
+    assert report.rows_late == sum(map(len, late))
+
+
+def windowed_rows(case: Case, window: Any, connection: Any) -> list[Any]:
+    columns = []
+    for name in [*case.columns, "window_start", "window_end"]:
+        own = name.removesuffix("_right")
+        value = f"{'b' if own != name else 'a'}.{own}"
+        if case.how in ("right", "full") and (own in case.keys or name.startswith("window_")):
+            value = f"coalesce(a.{own}, b.{own})"
+        columns.append(f"({value})::bigint" if own in ("ts", "window_start", "window_end") else value)
+    equal = " and ".join(["a.start = b.start", *(f"a.{key} = b.{key}" for key in case.keys)])
+    where = "a.volume <= b.volume" if case.where else "true"
+    left, right = sides_of(case, window)
+    query = f"select {', '.join(columns)} from ({left}) a {case.how} join ({right}) b on {equal} and {where}"
+    return queries.canonical(connection.execute(query).fetchall())
