@@ -38,7 +38,9 @@ class IntervalJoinOperator(Operator):
         self.lateness = node.allowed_lateness
         self.batch_rows = context.batch_rows
         self.matches = Matches(node, context)
-        self.late = [LateRows(n.schema, side, self.lateness, context.late_read) for side, n in enumerate(node.inputs)]
+        self.late = [
+            LateRows(n.schema, side, self.lateness, context.late_read) for side, n in enumerate(node.inputs)
+        ]
         stretch = stretch_of(self.low, self.high)
         self.stores = [IntervalStore(self._layout(side), stretch) for side in (LEFT, RIGHT)]
         self.tracks = (node.gives_left_alone or node.how == "semi", node.gives_right_alone)
@@ -217,7 +219,9 @@ class IntervalJoinOperator(Operator):
                 kept = pa.RecordBatch.from_arrays(columns, schema=self.matches.schemas[side])
                 words = self.matches.words(kept, side)
                 times = np.asarray(time.view(pa.int64()))
-                self.stores[side].add(words, times, columns, np.asarray(marked) if self.tracks[side] else None)
+                self.stores[side].add(
+                    words, times, columns, np.asarray(marked) if self.tracks[side] else None
+                )
 
     @cached_property
     def _kept_schemas(self) -> list[pa.Schema]:

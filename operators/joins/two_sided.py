@@ -158,7 +158,7 @@ class TwoSidedJoinNode(Node):
     @cached_property
     def where_sides(self) -> dict[str, tuple[int, str]]:
         """What `where` can name: the side and the column that is meant."""
-        left, right = self.inputs
+        left, _right = self.inputs
         named = {name: (LEFT, name) for name in left.schema.names}
         for own, out in self.right_columns:
             named.setdefault(out, (RIGHT, own))

@@ -52,22 +52,21 @@ class WindowJoinNode(TwoSidedJoinNode):
         return pa.schema([*schema, *(pa.field(name, self.bounds_type) for name in BOUNDS)])
 
     def _check_window(self) -> None:
-        if isinstance(self.window, SameWindow) or not isinstance(
-            self.window, Window | OverlappingWindow | SessionWindow
-        ):
-            same = 'on=[..., "window_start", "window_end"], within=("0s", "0s")'
+        window: object = self.window
+        if isinstance(window, SameWindow):
             raise BuildError(
-                "window= must be a window",
-                expected='such as sl.tumbling("10s")',
-                got=self.window.describe() if isinstance(self.window, SameWindow) else repr(self.window),
-                hint=f"results of one window are joined by {same}"
-                if isinstance(self.window, SameWindow)
-                else None,
+                "same_window() is no window of a join",
+                expected='such as window=sl.tumbling("10s")',
+                got="window=same_window()",
+                hint='results of one window are joined by on=[..., "window_start", "window_end"] and '
+                'within=("0s", "0s")',
             )
-        if isinstance(self.window, SessionWindow) and self.window.max_length is not None:
+        if not isinstance(window, Window | OverlappingWindow | SessionWindow):
             raise BuildError(
-                "a join takes sessions without max_length", got=self.window.describe()
+                "window= must be a window", expected='such as sl.tumbling("10s")', got=repr(window)
             )
+        if isinstance(window, SessionWindow) and window.max_length is not None:
+            raise BuildError("a join takes sessions without max_length", got=window.describe())
 
     @cached_property
     def bounds_type(self) -> pa.DataType:

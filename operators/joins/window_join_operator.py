@@ -120,7 +120,9 @@ class WindowJoinOperator(Operator):
         matched = np.zeros(len(mine.groups), dtype=np.bool_)
         if mine.batch is not None:
             words = self._words(mine, LEFT, ripe)
-            first_only = node.how in ("semi", "anti") and (matches.is_exact or ripe.same_key and node.where is None)
+            first_only = node.how in ("semi", "anti") and (
+                matches.is_exact or (ripe.same_key and node.where is None)
+            )
             read = read_of_pairs(node, matches, RIGHT)
             for found in store.probe(words, mine.groups, 0, 0, self.batch_rows, first_only, read):
                 pairs = Pairs(mine.batch, found, names)
@@ -136,7 +138,9 @@ class WindowJoinOperator(Operator):
                     yield self._with_bounds(rows, mine.groups[found.rows], ripe.bounds)
             if node.how != "inner" and node.how != "right":
                 chosen = matched if node.how == "semi" else ~matched
-                yield from self._alone(Side(mine.batch.filter(chosen), mine.groups[chosen]), LEFT, ripe.bounds)
+                yield from self._alone(
+                    Side(mine.batch.filter(chosen), mine.groups[chosen]), LEFT, ripe.bounds
+                )
         if node.gives_right_alone:
             due = store.take_due(None)
             rows = pa.RecordBatch.from_arrays(store.read(due, range(len(names))), names=names)

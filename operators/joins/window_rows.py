@@ -192,7 +192,9 @@ class OverlappingRows(WindowRows):
         if batch.mark is None or batch.time is None:
             return None
         first = self.window.first(batch.time)
-        begins = np.maximum(first, self.window.first(np.maximum(batch.time, lowered(batch.mark, self.lateness))))
+        begins = np.maximum(
+            first, self.window.first(np.maximum(batch.time, lowered(batch.mark, self.lateness)))
+        )
         late = begins > first
         if not late.any():
             return None

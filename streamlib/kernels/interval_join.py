@@ -240,9 +240,7 @@ def mark_records(numbers: Int64s, store: Int64s, pages: Int64s, fresh: Int64s) -
 
 
 @kernel("int64(int64[::1], int64[::1], int64[::1], int64, boolean, int64[::1])")
-def take_due(
-    store: Int64s, pages: Int64s, lows: Int64s, limit: I64, everything: bool, due: Int64s
-) -> I64:
+def take_due(store: Int64s, pages: Int64s, lows: Int64s, limit: I64, everything: bool, due: Int64s) -> I64:
     """Marks the rows before a time, or all; writes those that were not marked and returns how many."""
     found, number = np.int64(0), store[BEGIN]
     while number < store[END]:

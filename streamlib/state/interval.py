@@ -97,6 +97,9 @@ class IntervalStore:
         self._values = np.empty((0, 0), dtype=np.int64)
         self._kept = KeptBlocks([layout.fields[n].type for n in layout.kept])
         self._store = np.zeros(kernels.STORE_WORDS, dtype=np.int64)
+        self._pages: Int64s
+        self._lows: Int64s
+        self._highs: Int64s
         self._clear()
 
     def _clear(self) -> None:
@@ -176,10 +179,9 @@ class IntervalStore:
     def _set_pages(self, pages: int) -> None:
         """A list of pages with room for so many."""
         count = 1 << max(3, (pages - 1).bit_length())
-        old = getattr(self, "_pages", None)
-        mask, known = int(self._store[PAGES]), old is not None and bool(self._memory)
+        mask = int(self._store[PAGES])
         found = [np.zeros(count, np.int64), np.full(count, MAX_TIME), np.full(count, MIN_TIME)]
-        if known:
+        if self._memory:
             numbers = np.array(list(self._memory))
             for new, values in zip(found, (self._pages, self._lows, self._highs), strict=True):
                 new[numbers & (count - 1)] = values[numbers & mask]
@@ -259,9 +261,7 @@ class IntervalStore:
         """Some columns, by number, of some rows."""
         return self.columns(self._words(numbers, self.layout.words_of(columns)), numbers, columns)
 
-    def columns(
-        self, words: Mapping[int, Int64s], numbers: Int64s, columns: Sequence[int]
-    ) -> list[pa.Array]:
+    def columns(self, words: Mapping[int, Int64s], numbers: Int64s, columns: Sequence[int]) -> list[pa.Array]:
         """Some columns of some rows, of which the words are there."""
         beside = [n for n in columns if n in self.layout.kept]
         places = [self.layout.kept.index(n) for n in beside]

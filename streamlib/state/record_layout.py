@@ -53,9 +53,7 @@ class RecordLayout:
     [[7, 8], [1, None]]
     """
 
-    def __init__(
-        self, fields: Sequence[pa.Field], time: int | None = None, word: int | None = None
-    ) -> None:
+    def __init__(self, fields: Sequence[pa.Field], time: int | None = None, word: int | None = None) -> None:
         self.fields = list(fields)
         self._time, self._word = time, word
         plain = [n for n, field in enumerate(self.fields) if is_word(field.type) and n not in (time, word)]

@@ -223,7 +223,9 @@ def test_window_joins_equal_duckdb(case: Case, window: str) -> None:
     assert queries.found(rows) == windowed_rows(case, WINDOWS[window], connection)
     for side, found, source in zip("ab", late, sides_of(case, WINDOWS[window], late=True), strict=True):
         if window == "session":
-            query = f"select ts::bigint, volume, 1, (mark - {case.lateness} - ts)::bigint from {side} where late"
+            query = (
+                f"select ts::bigint, volume, 1, (mark - {case.lateness} - ts)::bigint from {side} where late"
+            )
         else:
             query = f"""
                 select ts::bigint, volume, count(*), max(mark - start - {WINDOWS[window].size} - {case.lateness})
