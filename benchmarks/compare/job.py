@@ -33,6 +33,8 @@ JOBS = (
     "many_keys",
     "many_keys_text",
     "hot_key",
+    "interval_join",
+    "window_join",
     "csv_to_parquet",
 )
 """The jobs, in the order in which they run."""
