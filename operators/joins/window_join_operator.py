@@ -114,7 +114,9 @@ class WindowJoinOperator(Operator):
         (mine, _), (other, _) = left, right
         names = matches.schemas[RIGHT].names
         word = None if ripe.same_key else word_column(node, matches, RIGHT)
-        store = IntervalStore(RecordLayout(list(matches.schemas[RIGHT]), None, word), stretch_of(0, 0))
+        store = IntervalStore(
+            RecordLayout(list(matches.schemas[RIGHT]), None, word), stretch_of(0, 0), by_key=False
+        )
         if other.batch is not None:
             store.add(self._words(other, RIGHT, ripe), other.groups, other.batch.rows.columns)
         matched = np.zeros(len(mine.groups), dtype=np.bool_)

@@ -35,9 +35,11 @@ BEGIN, END, STRETCH, PLACES, PAGES, WIDTH = range(6)
 places table and list of pages have, less one, and the words of a record."""
 STORE_WORDS = 6
 
-ROW, CHAIN, AGE = range(3)
-"""Where a probe that had to stop goes on."""
-RESUME_WORDS = 3
+ROW, CHAIN, AGE, STEPS = range(4)
+"""Where a probe that had to stop goes on, and how many records it has looked at."""
+RESUME_WORDS = 4
+ALL_TIME = 63
+"""The logarithm of a stretch that holds all times of a sign."""
 TILE = 32
 """Rows whose chains are looked up at once."""
 
@@ -81,31 +83,52 @@ def later(time: I64, delta: I64) -> I64:
     return time + delta if time >= _MIN - delta else _MIN
 
 
-@kernel("void(int64[:, ::1], int64[::1], int64[::1], uint32[::1], int64[::1], int64[::1])")
+@kernel(
+    "void(words, ints, ints, ints, int64, int64[::1], int64[::1], uint32[::1], int64, int64[::1], int64[::1])"
+)
 def put_records(
-    rows: Int64s, store: Int64s, pages: Int64s, table: UInt32s, lows: Int64s, highs: Int64s
+    words: UInt64s,
+    times: Int64s,
+    flags: Int64s,
+    columns: Int64s,
+    begin: I64,
+    store: Int64s,
+    pages: Int64s,
+    table: UInt32s,
+    table_at: I64,
+    lows: Int64s,
+    highs: Int64s,
 ) -> None:
     """Appends rows, whose pages are there.
 
     Args:
-        rows: records; of LINK only the flags count.
+        words, times: of the rows.
+        flags: of the rows, in place of LINK; none where no row has any.
+        columns: the addresses of the words that follow in a record, one after the other for all rows.
+        begin: the number of the first row.
         lows, highs: by page, the earliest time of a row that is not marked, and the latest of all, ns.
     """
-    begin, width, places = store[END], store[WIDTH], store[PLACES]
-    for i in range(len(rows)):
-        number = begin + i
-        time, flags = rows[i, TIME], rows[i, LINK] & ~_LOW
-        place = place_of(rows[i, WORD], time >> store[STRETCH], places)
-        record = record_of(store, pages, number)
+    places, stretch, width, rows = store[PLACES], store[STRETCH], len(columns), len(words)
+    page_mask, record_bytes = store[PAGES], store[WIDTH] * _EIGHT
+    for i in range(rows):
+        if i + _AHEAD < rows:
+            ahead = place_of(words[i + _AHEAD], times[i + _AHEAD] >> stretch, places)
+            prefetch(table_at + ahead * 4)
+        number, time = begin + i, times[i]
+        flag = flags[i] if len(flags) > 0 else np.int64(0)
+        place = place_of(words[i], time >> stretch, places)
+        page = (number >> _BITS) & page_mask
+        record = pages[page] + (number & _IN_PAGE) * record_bytes
+        store_i64(record, TIME, time)
+        store_i64(record, WORD, np.int64(words[i]))
+        store_i64(record, LINK, flag | np.int64(table[place]))
         for w in range(width):
-            store_i64(record, w, rows[i, w])
-        store_i64(record, LINK, flags | np.int64(table[place]))
+            store_i64(record, HEAD_WORDS + w, load_i64(columns[w], i))
         table[place] = np.uint32(number & _LOW)
-        page = (number >> _BITS) & store[PAGES]
-        if flags >= 0:
+        if flag >= 0:
             lows[page] = min(lows[page], time)
         highs[page] = max(highs[page], time)
-    store[END] = begin + len(rows)
+    store[END] = begin + rows
 
 
 @kernel("void(int64[::1], int64[::1], uint32[::1])")
@@ -160,16 +183,19 @@ def probe_records(
     end, count, places, stretch = store[END], store[END] - store[BEGIN], store[PLACES], store[STRETCH]
     page_mask, record_bytes = store[PAGES], store[WIDTH] * _EIGHT
     rows, room, wanted, found = len(words), pairs.shape[1], len(which), np.int64(0)
-    first, chain, goes_on = resume[ROW], resume[CHAIN], resume[AGE]
+    first, chain, goes_on, steps = resume[ROW], resume[CHAIN], resume[AGE], np.int64(0)
     for begin in range(first, rows, TILE):
         until_row = min(rows, begin + TILE)
         for i in range(begin, until_row):
             bucket, last = later(times[i], low) >> stretch, later(times[i], high) >> stretch
-            place, second = place_of(words[i], bucket, places), place_of(words[i], last, places)
+            place = place_of(words[i], bucket, places)
             prefetch(table_at + place * 4)
-            prefetch(table_at + second * 4)
             ages[0, i - begin] = place
-            ages[1, i - begin] = second if last != bucket else _NONE
+            ages[1, i - begin] = _NONE
+            if last != bucket:
+                place = place_of(words[i], last, places)
+                prefetch(table_at + place * 4)
+                ages[1, i - begin] = place
         for i in range(begin, until_row):
             for k in range(2):
                 place = ages[k, i - begin]
@@ -188,6 +214,7 @@ def probe_records(
                 goes_on = np.int64(0)
                 bucket = (since if chain == 0 else until) >> stretch
                 while age <= count:
+                    steps += _ONE
                     number = end - age
                     record = pages[(number >> _BITS) & page_mask] + (number & _IN_PAGE) * record_bytes
                     time = load_i64(record, TIME)
@@ -195,6 +222,7 @@ def probe_records(
                         if time >= since and time <= until:
                             if found == room:
                                 resume[ROW], resume[CHAIN], resume[AGE] = i, chain, age
+                                resume[STEPS] += steps
                                 return found
                             pairs[0, found] = i
                             pairs[1, found] = number
@@ -210,6 +238,7 @@ def probe_records(
                 chain += _ONE
             chain = np.int64(0)
     resume[ROW] = rows
+    resume[STEPS] += steps
     return found
 
 

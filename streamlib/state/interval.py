@@ -29,6 +29,8 @@ _TABLE_MIN = 1024
 _SPARE_PAGES = 4
 _DEAD = 4
 """Records are written anew when one of so many is dead."""
+_STEPS_MAX = 4
+"""Records that a probe looks at for each row and each pair, above which a key is looked up by time too."""
 _STRETCHES = 2
 """A stretch of the table is that many times as long as the interval, or up to twice that."""
 _LOW = 0xFFFFFFFF
@@ -40,7 +42,7 @@ def stretch_of(low: int, high: int) -> int:
     >>> stretch_of(0, 1000), stretch_of(MIN_TIME, MAX_TIME)
     (11, 63)
     """
-    return min(63, (_STRETCHES * (high - low)).bit_length())
+    return min(kernels.ALL_TIME, (_STRETCHES * (high - low)).bit_length())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,6 +82,8 @@ class IntervalStore:
     Args:
         layout: their columns.
         stretch: as `stretch_of`.
+        by_key: whether keys have few rows, as far as is known: then they are looked up by their key
+            only, until that turns out to be wrong.
 
     >>> store = IntervalStore(RecordLayout([pa.field("v", pa.int64())]), stretch_of(0, 10))
     >>> store.add(np.array([1, 1], dtype=np.uint64), np.array([5, 50]), [pa.array([7, 8])])
@@ -88,9 +92,10 @@ class IntervalStore:
     [([0], [0])]
     """
 
-    def __init__(self, layout: RecordLayout, stretch: int) -> None:
+    def __init__(self, layout: RecordLayout, stretch: int, by_key: bool = True) -> None:
         self.layout = layout
         self._stretch = stretch
+        self._is_long = by_key and stretch < kernels.ALL_TIME
         self._spare: list[Int64s] = []
         self._pairs = np.empty((3, 0), dtype=np.int64)
         self._ages = np.empty((2, kernels.TILE), dtype=np.int64)
@@ -104,7 +109,8 @@ class IntervalStore:
 
     def _clear(self) -> None:
         self._store[:] = 0
-        self._store[WIDTH], self._store[STRETCH] = self.layout.width, self._stretch
+        self._store[WIDTH] = self.layout.width
+        self._store[STRETCH] = kernels.ALL_TIME if self._is_long else self._stretch
         self._memory: dict[int, Int64s] = {}
         self._set_pages(8)
         self._set_table(_TABLE_MIN)
@@ -147,16 +153,32 @@ class IntervalStore:
         """
         if not len(words):
             return
-        records = self.layout.pack(columns, times, words)
-        if marked is not None:
-            records[:, kernels.LINK] |= np.where(marked, kernels.MARKED, 0)
+        flags, values = self.layout.pack(columns, len(words))
+        if marked is not None and marked.any():
+            flags = (flags if len(flags) else np.zeros(len(words), np.int64)) | np.where(
+                marked, kernels.MARKED, 0
+            )
         own = [pa.concat_arrays([columns[n], columns[n].slice(0, 0)]) for n in self.layout.kept]
-        self._put(records, own)
+        self._put(words, times, flags, values, own)
 
-    def _put(self, records: Int64s, kept: Sequence[pa.Array]) -> None:
+    def _put(
+        self, words: UInt64s, times: Int64s, flags: Int64s, values: Sequence[Int64s], kept: Sequence[pa.Array]
+    ) -> None:
         begin = int(self._store[END])
-        self._make_room(begin + len(records))
-        kernels.put_records(records, self._store, self._pages, self._table, self._lows, self._highs)
+        self._make_room(begin + len(words))
+        kernels.put_records(
+            words,
+            np.ascontiguousarray(times),
+            flags,
+            np.array([address(column) for column in values], dtype=np.int64),
+            begin,
+            self._store,
+            self._pages,
+            self._table,
+            address(self._table),
+            self._lows,
+            self._highs,
+        )
         self._kept.append(begin, kept)
 
     def _make_room(self, end: int) -> None:
@@ -221,7 +243,7 @@ class IntervalStore:
         """
         if not self.rows or not len(words):
             return
-        resume = np.zeros(kernels.RESUME_WORDS, dtype=np.int64)
+        resume, met = np.zeros(kernels.RESUME_WORDS, dtype=np.int64), 0
         times = np.ascontiguousarray(times)
         which = self.layout.words_of(columns)
         wanted = np.array(which, dtype=np.int64)
@@ -247,6 +269,7 @@ class IntervalStore:
                 self._pairs,
                 values,
             )
+            met += found
             if found:
                 if 2 * found < most:
                     values = values[:, :found].copy()
@@ -255,7 +278,12 @@ class IntervalStore:
                 rows, numbers, later = self._pairs[:, :found]
                 yield Found(rows, numbers, later, dict(zip(which, values[:, :found], strict=True)), self)
             if found < most:
-                return
+                break
+        steps = int(resume[kernels.STEPS])
+        if self._is_long and steps > _STEPS_MAX * (len(words) + met):
+            self._is_long = False  # keys have many rows: they are looked up by time, too
+            self._store[STRETCH] = self._stretch
+            self._set_table(len(self._table))
 
     def read(self, numbers: Int64s, columns: Sequence[int]) -> list[pa.Array]:
         """Some columns, by number, of some rows."""
@@ -330,11 +358,11 @@ class IntervalStore:
         living = living[: kernels.living_records(self._store, self._pages, limit, living)]
         if len(living) * _DEAD <= self.rows * (_DEAD - 1):
             words = self._words(living, range(self.layout.width))
-            records = np.stack([words[n] for n in range(self.layout.width)], axis=1)
             kept = self._kept.take(living, range(len(self.layout.kept)))
             self._spare.clear()
             self._clear()
-            self._put(records, kept)
+            time, word, link, *values = (words[n] for n in range(self.layout.width))
+            self._put(word.view(np.uint64), time, link & ~_LOW, values, kept)
         self._limit = self.rows + self.rows // _DEAD + 4 * PAGE_ROWS
 
     # Snapshots.

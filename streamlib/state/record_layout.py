@@ -48,8 +48,9 @@ class RecordLayout:
 
     >>> layout = RecordLayout([pa.field("k", pa.int64()), pa.field("v", pa.int16())], word=0)
     >>> columns = [pa.array([7, 8]), pa.array([1, None], pa.int16())]
-    >>> records = layout.pack(columns, np.array([10, 20]), np.array([7, 8], dtype=np.uint64))
-    >>> [layout.column(dict(enumerate(records.T.copy())), n).to_pylist() for n in (0, 1)]
+    >>> flags, others = layout.pack(columns, 2)
+    >>> records = {TIME: np.array([10, 20]), WORD: np.array([7, 8]), LINK: flags, HEAD_WORDS: others[0]}
+    >>> [layout.column(records, n).to_pylist() for n in (0, 1)]
     [[7, 8], [1, None]]
     """
 
@@ -77,22 +78,29 @@ class RecordLayout:
             offset += dtype.itemsize
         self.width = -(-offset // 8)
 
-    def pack(self, columns: Sequence[pa.Array], times: Int64s, words: UInt64s) -> Int64s:
-        """Records of rows, shape (rows, width); of LINK only the flags are set."""
-        records = np.empty((len(times), self.width), dtype=np.int64)
-        records[:, TIME] = times
-        records[:, WORD] = words.view(np.int64)
-        records[:, LINK : self._begin] = 0
-        if self.width > self._begin:
-            records[:, -1] = 0  # where no column fills it
+    def pack(self, columns: Sequence[pa.Array], rows: int) -> tuple[Int64s, list[Int64s]]:
+        """The flags of rows, none where no row has any, and the words that follow the head, each of all rows."""
+        words: list[Any] = [None] * (self.width - HEAD_WORDS)
+        flags: dict[int, Int64s] = {
+            place: np.zeros(rows, np.int64) for place in range(HEAD_WORDS, self._begin)
+        }
         for number, packed in self._packed.items():
             column = columns[number]
-            records.view(packed.dtype)[:, packed.place] = values_of(column)
+            values = np.ascontiguousarray(values_of(column))
+            row, part = divmod(packed.place, 8 // packed.dtype.itemsize)
+            if packed.dtype.itemsize == 8:
+                words[row - HEAD_WORDS] = values.view(np.int64)
+            else:
+                if words[row - HEAD_WORDS] is None:
+                    words[row - HEAD_WORDS] = np.zeros(rows, dtype=np.int64)
+                words[row - HEAD_WORDS].view(packed.dtype)[part :: 8 // packed.dtype.itemsize] = values
             if column.null_count:
                 self._nulls[number] = True
-                nulls = np.asarray(column.is_null()).astype(np.int64)
-                records[:, packed.flag_word] |= nulls << packed.flag_bit
-        return records
+                nulls = np.asarray(column.is_null()).astype(np.int64) << packed.flag_bit
+                flags[packed.flag_word] = flags.get(packed.flag_word, np.int64(0)) | nulls
+        for place in range(HEAD_WORDS, self._begin):
+            words[place - HEAD_WORDS] = flags[place]
+        return flags.get(LINK, np.empty(0, np.int64)), words
 
     def words_of(self, columns: Sequence[int]) -> list[int]:
         """The words of a record that some columns are made of."""

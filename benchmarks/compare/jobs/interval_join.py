@@ -80,7 +80,9 @@ class IntervalJoin(Job):
         from streamlib import col
 
         events = rows.event_time("ts", max_delay=MAX_DELAY)
-        bids = events.filter(col("kind") == BID).select("ts", "auction", "price", "number", bidder=col("person"))
+        bids = events.filter(col("kind") == BID).select(
+            "ts", "auction", "price", "number", bidder=col("person")
+        )
         auctions = events.filter(col("kind") == AUCTION).select(
             "ts", "auction", seller=col("person"), reserve=col("price")
         )
@@ -114,7 +116,15 @@ class IntervalJoin(Job):
             return (
                 bids.join(auctions, on="auction")
                 .filter(after.is_between(timedelta(0), timedelta(seconds=10)))
-                .select("number", "auction", pl.col("person").alias("bidder"), "price", "seller", "reserve", "opened")
+                .select(
+                    "number",
+                    "auction",
+                    pl.col("person").alias("bidder"),
+                    "price",
+                    "seller",
+                    "reserve",
+                    "opened",
+                )
             )
 
         return {"hash join": join}
