@@ -71,6 +71,9 @@ class Job:
         workers: numbers of workers that streamlib runs with; all others run with one.
         targets: of how many times an engine's rate streamlib's shall be at least, by engine.
         scaling: of how many times streamlib's rate with one worker that with two shall be; 0: not asked.
+        sides: for jobs on two inputs, the column that is 0 in the rows of the first and 1 in those of the
+            second. Libraries get them as two; `streamlib` and the plans of `polars` then take two, and
+            queries of `duckdb` have ``{source}`` and ``{other}``.
     """
 
     name: str
@@ -81,6 +84,7 @@ class Job:
     workers: tuple[int, ...] = (1,)
     targets: Mapping[str, float] = {}
     scaling: float = 0.0
+    sides: str = ""
 
     def data(self, rows: int) -> pa.Table:
         """The input: ticks as they arrive, unless a job says otherwise."""
@@ -90,7 +94,16 @@ class Job:
 
         return pa.concat_tables(pieces(rows)).combine_chunks()
 
-    def streamlib(self, rows: sl.Stream) -> sl.Stream:
+    def inputs(self, table: pa.Table) -> list[pa.Table]:
+        """What libraries read: the input, or its two sides without the column that tells them apart."""
+        import pyarrow.compute as pc
+
+        if not self.sides:
+            return [table]
+        parts = [table.filter(pc.equal(table[self.sides], side)) for side in (0, 1)]
+        return [part.drop_columns([self.sides]).combine_chunks() for part in parts]
+
+    def streamlib(self, rows: sl.Stream, *others: sl.Stream) -> sl.Stream:
         """The pipeline, from the input to the answer."""
         raise NotOffered
 
@@ -98,7 +111,7 @@ class Job:
         """Plans by name: a query each, with ``{source}`` for the input."""
         raise NotOffered
 
-    def polars(self) -> dict[str, Callable[[Any], Any]]:
+    def polars(self) -> dict[str, Callable[..., Any]]:
         """Plans by name: each makes the answer's lazy frame from the input's."""
         raise NotOffered
 

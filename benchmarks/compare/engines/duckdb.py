@@ -10,6 +10,7 @@ from benchmarks.compare.job import Job
 
 TYPES = {"timestamp[us]": "TIMESTAMP", "string": "VARCHAR", "double": "DOUBLE", "int64": "BIGINT"}
 
+NAMES = ("input", "other")
 SOURCES = {"from its own table": "own_input", "from Arrow": "arrow_input"}
 
 
@@ -38,18 +39,20 @@ class DuckDB(Engine):
         if job.read == "csv":
             sources = {"": read_csv(task.source, job.columns)}
         else:
-            connection.register("arrow_input", memory_table(task.source))
+            for name, table in zip(NAMES, job.inputs(memory_table(task.source)), strict=False):
+                connection.register(f"arrow_{name}", table)
             sources = SOURCES
         plans = {
-            ", ".join(filter(None, (name, where))): query.format(source=source)
+            ", ".join(filter(None, (name, where))): query.format(source=source, other=source.replace(*NAMES))
             for name, query in job.duckdb().items()
             for where, source in sources.items()
         }
         plans = chosen(plans, only)
         if any("own_input" in query for query in plans.values()):
-            connection.execute("CREATE TABLE own_input AS SELECT * FROM arrow_input")
-            if all("own_input" in query for query in plans.values()):
-                connection.unregister("arrow_input")
+            for name in NAMES if job.sides else NAMES[:1]:
+                connection.execute(f"CREATE TABLE own_{name} AS SELECT * FROM arrow_{name}")
+                if all("own_input" in query for query in plans.values()):
+                    connection.unregister(f"arrow_{name}")
 
         def case(query: str) -> Case:
             if job.write == "parquet":

@@ -23,15 +23,16 @@ class Polars(Engine):
         os.environ["POLARS_MAX_THREADS"] = str(task.workers)  # read when polars is imported
         import polars as pl
 
-        lazy: Any = scan_csv(job, task.source) if job.read == "csv" else None
-        if lazy is None:
-            frame: Any = pl.from_arrow(memory_table(task.source))
-            lazy = frame.lazy()
+        if job.read == "csv":
+            lazy: list[Any] = [scan_csv(job, task.source)]
+        else:
+            frames: list[Any] = [pl.from_arrow(table) for table in job.inputs(memory_table(task.source))]
+            lazy = [frame.lazy() for frame in frames]
 
         def case(build: Callable[[Any], Any], kind: Any) -> Case:
             if job.write == "parquet":
-                return lambda: build(lazy).sink_parquet(task.target, compression="snappy", engine=kind)
-            return lambda: build(lazy).collect(engine=kind).to_arrow()
+                return lambda: build(*lazy).sink_parquet(task.target, compression="snappy", engine=kind)
+            return lambda: build(*lazy).collect(engine=kind).to_arrow()
 
         plans = {f"{name}, {kind}": (build, kind) for name, build in job.polars().items() for kind in KINDS}
         return {name: case(*plan) for name, plan in chosen(plans, only).items()}

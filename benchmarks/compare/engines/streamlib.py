@@ -25,13 +25,15 @@ class Streamlib(Engine):
         import streamlib as sl
         from streamlib.connectors.memory import CollectSink
 
-        table = memory_table(task.source) if job.read == "memory" else None
+        tables = job.inputs(memory_table(task.source)) if job.read == "memory" else None
 
-        def rows() -> sl.Stream:
-            return csv_input(job, task.source) if table is None else sl.read_arrow(table)
+        def rows() -> list[sl.Stream]:
+            return (
+                csv_inputs(job, task.source) if tables is None else [sl.read_arrow(table) for table in tables]
+            )
 
         def run() -> Any:
-            answer = job.streamlib(rows())
+            answer = job.streamlib(*rows())
             if job.write == "parquet":
                 kind = sl.parquet(compression="snappy")
                 answer = answer.write_files(task.target, format=kind, if_exists="replace")
@@ -57,11 +59,11 @@ class StreamlibCsv(Engine):
         import streamlib as sl
 
         def run() -> None:
-            answer = job.streamlib(csv_input(job, task.source))
+            answer = job.streamlib(*csv_inputs(job, task.source))
             sink = answer.write_files(task.target, format="csv", if_exists="replace")
             sl.run(sink, workers=task.workers, progress=False)
 
-        built(job, csv_input(job, task.source))
+        built(job, csv_inputs(job, task.source))
         return {"": run}
 
     def answer(self, job: Job, target: Path) -> pa.Table:
@@ -78,13 +80,21 @@ def csv_input(job: Job, source: str) -> sl.Stream:
     return sl.read_files(source, schema=pa.schema(types))
 
 
-def built(job: Job, rows: sl.Stream) -> None:
+def csv_inputs(job: Job, source: str) -> list[sl.Stream]:
+    """That input, or its two sides."""
+    import streamlib as sl
+
+    rows = csv_input(job, source)
+    return [rows.filter(sl.col(job.sides) == side) for side in (0, 1)] if job.sides else [rows]
+
+
+def built(job: Job, rows: list[sl.Stream]) -> None:
     """Builds the job's graph once.
 
     Raises:
         NotBuilt: a name that the job uses is not there.
     """
     try:
-        job.streamlib(rows)
+        job.streamlib(*rows)
     except AttributeError as error:
         raise NotBuilt(str(error)) from error

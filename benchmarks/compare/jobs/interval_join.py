@@ -1,8 +1,7 @@
-"""interval_join: bids and auctions in one stream of events; each bid that comes within 10 s of its auction's start.
+"""interval_join: each bid with its auction, where it came within 10 s of the auction's start.
 
 Of 53 events three open an auction and fifty are bids. A bid is for one of the auctions of the last twelve
-seconds, so that some come too late. Bids are far more, so it is the worse order to have them on the left: then
-each row of the result begins with columns of a bid.
+seconds, so that some come too late.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
     import streamlib as sl
 
-AUCTION, BID = 0, 1
+BID, AUCTION = 0, 1
 SHARE = 53
 """Three events of so many are auctions."""
 OPEN_US = 12_000_000
@@ -50,6 +49,7 @@ class IntervalJoin(Job):
         noun="bids",
     )
     targets = {"duckdb": 0.75}
+    sides = "kind"
 
     def data(self, rows: int) -> pa.Table:
         import numpy as np
@@ -76,14 +76,12 @@ class IntervalJoin(Job):
         }
         return pa.table({name: pa.array(values[arrival]) for name, values in table.items()})
 
-    def streamlib(self, rows: sl.Stream) -> sl.Stream:
+    def streamlib(self, rows: sl.Stream, *others: sl.Stream) -> sl.Stream:
         from streamlib import col
 
-        events = rows.event_time("ts", max_delay=MAX_DELAY)
-        bids = events.filter(col("kind") == BID).select(
-            "ts", "auction", "price", "number", bidder=col("person")
-        )
-        auctions = events.filter(col("kind") == AUCTION).select(
+        (other,) = others
+        bids = rows.event_time("ts", max_delay=MAX_DELAY).rename({"person": "bidder"})
+        auctions = other.event_time("ts", max_delay=MAX_DELAY).select(
             "ts", "auction", seller=col("person"), reserve=col("price")
         )
         joined = bids.join(auctions, on="auction", within=("-10s", "0s"))
@@ -93,39 +91,25 @@ class IntervalJoin(Job):
 
     def duckdb(self) -> dict[str, str]:
         return {
-            "hash join": f"""
+            "hash join": """
                 SELECT b.number, b.auction, b.person AS bidder, b.price, a.person AS seller, a.price AS reserve,
                        a.ts AS opened
-                FROM (SELECT * FROM {{source}} WHERE kind = {BID}) b
-                JOIN (SELECT * FROM {{source}} WHERE kind = {AUCTION}) a ON a.auction = b.auction
+                FROM {source} b JOIN {other} a ON a.auction = b.auction
                  AND b.ts BETWEEN a.ts AND a.ts + INTERVAL 10 SECOND
             """
         }
 
-    def polars(self) -> dict[str, Callable[[Any], Any]]:
+    def polars(self) -> dict[str, Callable[..., Any]]:
         from datetime import timedelta
 
         import polars as pl
 
-        def join(rows: Any) -> Any:
-            bids = rows.filter(pl.col("kind") == BID)
-            auctions = rows.filter(pl.col("kind") == AUCTION).select(
-                "auction", opened="ts", seller="person", reserve="price"
-            )
+        def join(bids: Any, others: Any) -> Any:
+            auctions = others.select("auction", opened="ts", seller="person", reserve="price")
             after = pl.col("ts") - pl.col("opened")
-            return (
-                bids.join(auctions, on="auction")
-                .filter(after.is_between(timedelta(0), timedelta(seconds=10)))
-                .select(
-                    "number",
-                    "auction",
-                    pl.col("person").alias("bidder"),
-                    "price",
-                    "seller",
-                    "reserve",
-                    "opened",
-                )
-            )
+            answer = ["number", "auction", "bidder", "price", "seller", "reserve", "opened"]
+            joined = bids.rename({"person": "bidder"}).join(auctions, on="auction")
+            return joined.filter(after.is_between(timedelta(0), timedelta(seconds=10))).select(answer)
 
         return {"hash join": join}
 

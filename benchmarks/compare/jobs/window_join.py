@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 SECONDS = 10
 SELLS = 5
 """One tick of so many is a sell, the others are buys."""
+SYMBOLS = 10_000
+"""Ten ticks of a symbol in a window, about."""
 
 
 class WindowJoin(Job):
@@ -28,6 +30,7 @@ class WindowJoin(Job):
         "price": "double",
         "volume": "int64",
         "number": "int64",
+        "sells": "int64",
     }
     answer = Shape(
         {
@@ -42,45 +45,42 @@ class WindowJoin(Job):
         noun="pairs",
     )
     targets = {"duckdb": 0.7}
+    sides = "sells"
 
     def data(self, rows: int) -> pa.Table:
-        """A thousandth of the symbols' ticks each: about ten ticks of a symbol in a window."""
         import numpy as np
         import pyarrow as pa
 
-        from benchmarks.ticks import ticks
+        from benchmarks.ticks import pieces
 
-        table = ticks(rows, symbols=10_000)
-        return table.append_column("number", pa.array(np.arange(rows)))
+        numbers = np.arange(rows)
+        table = pa.concat_tables(pieces(rows, SYMBOLS)).combine_chunks()
+        sells = (numbers % SELLS == 0).astype(np.int64)
+        return table.append_column("number", pa.array(numbers)).append_column("sells", pa.array(sells))
 
-    def streamlib(self, rows: sl.Stream) -> sl.Stream:
+    def streamlib(self, rows: sl.Stream, *others: sl.Stream) -> sl.Stream:
         import streamlib as sl
-        from streamlib import col
 
-        ticks = rows.event_time("ts", max_delay=MAX_DELAY)
-        buys = ticks.filter(col("number") % SELLS != 0).select("ts", "symbol", "price", "number")
-        sells = ticks.filter(col("number") % SELLS == 0).select("ts", "symbol", "price", "number")
+        buys, sells = (side.event_time("ts", max_delay=MAX_DELAY) for side in (rows, *others))
         joined = buys.join(sells, on="symbol", window=sl.tumbling(f"{SECONDS}s"))
         return joined.select("number", "number_right", "symbol", "price", "price_right", "window_start")
 
     def duckdb(self) -> dict[str, str]:
-        side = f"SELECT *, time_bucket(INTERVAL {SECONDS} SECOND, ts) AS window_start FROM {{source}}"
+        side = f"SELECT *, time_bucket(INTERVAL {SECONDS} SECOND, ts) AS window_start FROM"
         return {
             "hash join": f"""
                 SELECT b.number, s.number AS number_right, b.symbol, b.price, s.price AS price_right, b.window_start
-                FROM ({side} WHERE number % {SELLS} <> 0) b
-                JOIN ({side} WHERE number % {SELLS} = 0) s
+                FROM ({side} {{source}}) b JOIN ({side} {{other}}) s
                 ON b.symbol = s.symbol AND b.window_start = s.window_start
             """
         }
 
-    def polars(self) -> dict[str, Callable[[Any], Any]]:
+    def polars(self) -> dict[str, Callable[..., Any]]:
         import polars as pl
 
-        def join(rows: Any) -> Any:
-            windowed = rows.with_columns(window_start=pl.col("ts").dt.truncate(f"{SECONDS}s"))
-            buys = windowed.filter(pl.col("number") % SELLS != 0)
-            sells = windowed.filter(pl.col("number") % SELLS == 0)
+        def join(*sides: Any) -> Any:
+            windows = pl.col("ts").dt.truncate(f"{SECONDS}s").alias("window_start")
+            buys, sells = (side.with_columns(windows) for side in sides)
             joined = buys.join(sells, on=["symbol", "window_start"])
             return joined.select("number", "number_right", "symbol", "price", "price_right", "window_start")
 
@@ -90,8 +90,8 @@ class WindowJoin(Job):
         side = f"TABLE(TUMBLE(TABLE {{}}, DESCRIPTOR(t), INTERVAL '{SECONDS}' SECOND))"
         return f"""
             SELECT b.number, s.number, b.symbol, b.price, s.price, b.window_start
-            FROM (SELECT * FROM {side.format("events")} WHERE MOD(number, {SELLS}) <> 0) b
-            JOIN (SELECT * FROM {side.format("events")} WHERE MOD(number, {SELLS}) = 0) s
+            FROM (SELECT * FROM {side.format("events")} WHERE sells = 0) b
+            JOIN (SELECT * FROM {side.format("events")} WHERE sells = 1) s
             ON b.symbol = s.symbol AND b.window_start = s.window_start AND b.window_end = s.window_end
         """
 
