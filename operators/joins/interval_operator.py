@@ -108,7 +108,7 @@ class IntervalJoinOperator(Operator):
             if self.node.gives_right:
                 if len(found):
                     rows = self.matches.result(len(found), *pairs.sides(side))
-                    yield Batch(rows, found.times.copy())
+                    yield Batch(rows, found.times)
             elif self.node.how == "semi" and side == RIGHT and fresh is not None:
                 yield from self._kept_rows(fresh, LEFT)
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from streamlib.kernels._jit import inline, kernel
 from streamlib.kernels.hashing import hash_word
-from streamlib.kernels.memory import I64, load_i64, load_u64, prefetch, store_i64
+from streamlib.kernels.memory import I64, load_i32, load_i64, load_u64, prefetch, store_i64
 
 Int64s = npt.NDArray[np.int64]
 UInt32s = npt.NDArray[np.uint32]
@@ -143,24 +143,25 @@ def link_records(store: Int64s, pages: Int64s, table: UInt32s) -> None:
 
 
 @kernel(
-    "int64(words, ints, int64, int64, int64[::1], int64[::1], uint32[::1], int64, boolean,"
-    " int64[::1], int64[:, ::1], ints, int64[:, ::1], int64[:, ::1])"
+    "int64(int64, int64, int64, int64, int64, int64[::1], int64, int64, boolean,"
+    " int64[::1], int64, ints, int64, int64, int64)"
 )
 def probe_records(
-    words: UInt64s,
-    times: Int64s,
+    words: I64,
+    times: I64,
+    rows: I64,
     low: I64,
     high: I64,
     store: Int64s,
-    pages: Int64s,
-    table: UInt32s,
-    table_at: I64,
+    pages: I64,
+    table: I64,
     first_only: bool,
     resume: Int64s,
-    ages: Int64s,
+    ages: I64,
     which: Int64s,
-    pairs: Int64s,
-    out: Int64s,
+    pairs: I64,
+    out: I64,
+    room: I64,
 ) -> I64:
     """Writes the pairs of a row given and a row kept, of one word and `low` to `high` ns apart.
 
@@ -168,67 +169,73 @@ def probe_records(
     once, so that the records they lead to are on their way when the first is walked.
 
     Args:
-        words, times: of the rows given.
-        table_at: the address of `table`.
+        words, times: addresses, of the rows given.
+        rows: how many these are.
+        pages, table: addresses.
         first_only: whether one row kept is enough for each row given.
         resume: where to begin; where to go on when there was no room for all.
-        ages: room to work in; shape (2, TILE).
+        ages: address of room to work in, 2 * TILE words.
         which: words of the records that are wanted.
-        pairs: the row given, the number of the row kept, and the later time of each pair; shape (3, room).
-        out: those words, shape (words, room).
+        pairs: an address, for the rows given and then the numbers of the rows kept.
+        out: an address, for the later time of each pair, and then those words.
+        room: for how many pairs there is room.
 
     Returns:
         How many; fewer than there is room for when these are all.
     """
     end, count, places, stretch = store[END], store[END] - store[BEGIN], store[PLACES], store[STRETCH]
     page_mask, record_bytes = store[PAGES], store[WIDTH] * _EIGHT
-    rows, room, wanted, found = len(words), pairs.shape[1], len(which), np.int64(0)
-    first, chain, goes_on, steps = resume[ROW], resume[CHAIN], resume[AGE], np.int64(0)
+    wanted, found, steps = len(which), np.int64(0), np.int64(0)
+    first, chain, goes_on = resume[ROW], resume[CHAIN], resume[AGE]
     for begin in range(first, rows, TILE):
         until_row = min(rows, begin + TILE)
         for i in range(begin, until_row):
-            bucket, last = later(times[i], low) >> stretch, later(times[i], high) >> stretch
-            place = place_of(words[i], bucket, places)
-            prefetch(table_at + place * 4)
-            ages[0, i - begin] = place
-            ages[1, i - begin] = _NONE
+            time, word = load_i64(times, i), load_u64(words, i)
+            bucket, last = later(time, low) >> stretch, later(time, high) >> stretch
+            place = place_of(word, bucket, places)
+            prefetch(table + place * 4)
+            store_i64(ages, 2 * (i - begin), place)
+            second = _NONE
             if last != bucket:
-                place = place_of(words[i], last, places)
-                prefetch(table_at + place * 4)
-                ages[1, i - begin] = place
+                second = place_of(word, last, places)
+                prefetch(table + second * 4)
+            store_i64(ages, 2 * (i - begin) + 1, second)
+        for k in range(2 * (until_row - begin)):
+            place, age = load_i64(ages, k), _DEAD
+            if place >= 0:
+                head = (end - load_i32(table, place)) & _LOW
+                if head > 0 and head <= count:
+                    age = head
+                    number = end - age
+                    prefetch(
+                        load_i64(pages, (number >> _BITS) & page_mask) + (number & _IN_PAGE) * record_bytes
+                    )
+            store_i64(ages, k, age)
         for i in range(begin, until_row):
-            for k in range(2):
-                place = ages[k, i - begin]
-                if place >= 0:
-                    age = (end - np.int64(table[place])) & _LOW
-                    age = age if age > 0 and age <= count else _DEAD
-                    ages[k, i - begin] = age
-                    number = end - age if age != _DEAD else store[BEGIN]
-                    prefetch(pages[(number >> _BITS) & page_mask] + (number & _IN_PAGE) * record_bytes)
-                else:
-                    ages[k, i - begin] = _DEAD
-        for i in range(begin, until_row):
-            since, until, word = later(times[i], low), later(times[i], high), words[i]
+            time, word = load_i64(times, i), load_u64(words, i)
+            since, until = later(time, low), later(time, high)
             while chain < 2:
-                age = ages[chain, i - begin] if goes_on == 0 else goes_on
+                age = load_i64(ages, 2 * (i - begin) + chain) if goes_on == 0 else goes_on
                 goes_on = np.int64(0)
                 bucket = (since if chain == 0 else until) >> stretch
                 while age <= count:
                     steps += _ONE
                     number = end - age
-                    record = pages[(number >> _BITS) & page_mask] + (number & _IN_PAGE) * record_bytes
-                    time = load_i64(record, TIME)
-                    if load_u64(record, WORD) == word and time >> stretch == bucket:
-                        if time >= since and time <= until:
+                    record = (
+                        load_i64(pages, (number >> _BITS) & page_mask) + (number & _IN_PAGE) * record_bytes
+                    )
+                    other = load_i64(record, TIME)
+                    if load_u64(record, WORD) == word and other >> stretch == bucket:
+                        if other >= since and other <= until:
                             if found == room:
                                 resume[ROW], resume[CHAIN], resume[AGE] = i, chain, age
                                 resume[STEPS] += steps
                                 return found
-                            pairs[0, found] = i
-                            pairs[1, found] = number
-                            pairs[2, found] = max(time, times[i])
+                            store_i64(pairs, found, i)
+                            store_i64(pairs, room + found, number)
+                            store_i64(out, found, max(time, other))
                             for w in range(wanted):
-                                out[w, found] = load_i64(record, which[w])
+                                store_i64(out, (1 + w) * room + found, load_i64(record, which[w]))
                             found += _ONE
                             if first_only:
                                 chain = np.int64(2)

@@ -97,9 +97,9 @@ class IntervalStore:
         self._stretch = stretch
         self._is_long = by_key and stretch < kernels.ALL_TIME
         self._spare: list[Int64s] = []
-        self._pairs = np.empty((3, 0), dtype=np.int64)
-        self._ages = np.empty((2, kernels.TILE), dtype=np.int64)
+        self._pairs = np.empty((2, 0), dtype=np.int64)
         self._values = np.empty((0, 0), dtype=np.int64)
+        self._ages = np.empty((2, kernels.TILE), dtype=np.int64)
         self._kept = KeptBlocks([layout.fields[n].type for n in layout.kept])
         self._store = np.zeros(kernels.STORE_WORDS, dtype=np.int64)
         self._pages: Int64s
@@ -247,27 +247,29 @@ class IntervalStore:
         times = np.ascontiguousarray(times)
         which = self.layout.words_of(columns)
         wanted = np.array(which, dtype=np.int64)
+        given = np.ascontiguousarray(words)
         if self._pairs.shape[1] != most:
-            self._pairs = np.empty((3, most), dtype=np.int64)
+            self._pairs = np.empty((2, most), dtype=np.int64)
         while True:
-            if self._values.shape != (len(which), most):
-                self._values = np.empty((len(which), most), dtype=np.int64)
+            if self._values.shape != (1 + len(which), most):
+                self._values = np.empty((1 + len(which), most), dtype=np.int64)
             values = self._values
             found = kernels.probe_records(
-                words,
-                times,
+                address(given),
+                address(times),
+                len(given),
                 low,
                 high,
                 self._store,
-                self._pages,
-                self._table,
+                address(self._pages),
                 address(self._table),
                 first_only,
                 resume,
-                self._ages,
+                address(self._ages),
                 wanted,
-                self._pairs,
-                values,
+                address(self._pairs),
+                address(values),
+                most,
             )
             met += found
             if found:
@@ -275,8 +277,9 @@ class IntervalStore:
                     values = values[:, :found].copy()
                 else:
                     self._values = self._values[:0]
-                rows, numbers, later = self._pairs[:, :found]
-                yield Found(rows, numbers, later, dict(zip(which, values[:, :found], strict=True)), self)
+                rows, numbers = self._pairs[:, :found]
+                later, *others = values[:, :found]
+                yield Found(rows, numbers, later, dict(zip(which, others, strict=True)), self)
             if found < most:
                 break
         steps = int(resume[kernels.STEPS])
