@@ -64,6 +64,7 @@ class AsOfJoinOperator(Operator):
         batch = batch.with_rows(selected(batch.rows, self.columns[side]))
         if side == LEFT:
             self.left.add(batch)
+            self._settle(self._settled_before())  # a side's watermark may have risen since
             yield from self._matched(self._known_before())
         elif not self._left_is_done():
             self.right.add(without_null_keys(batch, self.node.on[RIGHT]))

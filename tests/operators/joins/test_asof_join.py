@@ -266,6 +266,13 @@ def test_nothing_is_kept_when_the_left_side_has_ended() -> None:
     assert (operator.settled.rows, operator.right.rows) == (0, 0)
 
 
+def test_rows_may_come_between_the_watermark_of_a_side_and_that_of_all() -> None:
+    driven = t.harness(join())
+    driven.feed(table([(5, 1.0, 1)], B), side=RIGHT)
+    driven.operator.on_side_watermark(7, RIGHT)
+    assert driven.feed(table([(6, 1.0, 2)], A))["b"].to_pylist() == [1]
+
+
 def test_a_row_far_behind_or_alone_is_found_among_many() -> None:
     """Single rows are searched for, and those of a batch are swept: both see the same rows."""
     rights = [(n, float(n % 7), n) for n in range(0, 30_000, 3)]
