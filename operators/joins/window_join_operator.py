@@ -26,7 +26,7 @@ from streamlib.operators.joins.window_rows import (
     Side,
     WindowRows,
 )
-from streamlib.operators.windows.results import BOUNDS, UNITS_NS
+from streamlib.operators.windows.results import BOUNDS, as_times
 from streamlib.operators.windows.session import SessionWindow
 from streamlib.state import with_fields
 from streamlib.state.interval import IntervalStore, stretch_of
@@ -248,7 +248,7 @@ class LateCount:
 
 
 def _times(times: Int64s, kind: pa.DataType) -> pa.Array:
-    """Times in ns as a timestamp column; those held at the ends of time are rounded down to its unit."""
+    """Times in ns as a timestamp column: all are whole in its unit but those held at the ends of time."""
     if len(times) and (times.min() == MIN_TIME or times.max() == MAX_TIME):
-        times = times - times % UNITS_NS[kind.unit]
+        return as_times(times, kind)
     return pa.array(times).view(pa.timestamp("ns", kind.tz)).cast(kind, safe=False)
