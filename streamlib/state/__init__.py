@@ -17,6 +17,7 @@ whole when the window closes. Panes are identified by the window's start::
 * `SessionTable`: the open sessions of each key; `NumberedStore`: aggregates by number, for what has no keys.
 * `Expiry`: which slots have had no row for long.
 * `AsOfStore`: the rows of each key through time, and which of them held when.
+* `IntervalStore`: the rows of one side of a join, found by key and time; `NumberedRows`: rows taken out by number.
 * `OrderedBuffer`: rows that wait until the watermark has passed them, and come out in order.
 
 Modules: `panes` (the store), `pane` (one pane's memory and growth), `directory` (window start to
@@ -24,15 +25,17 @@ pane, as the kernels read it), `fused` (the generated loop of a plan), `probe` (
 records), `values` and `value_store` (values that are no words, beside the records), `slots` (one pane
 that never closes), `rings` (the last rows of each key, and aggregates over
 them; `rolling_source` generates its loop, `rolling_values` has what is no words), `row_states` (what
-functions of rows keep of a key), `sessions`, `numbered`, `expiry`, `ordered`, `layout` (what lies where
+functions of rows keep of a key), `record_layout` and `kept_blocks` (the columns of an `IntervalStore`), `sessions`, `numbered`, `expiry`, `ordered`, `layout` (what lies where
 in the blocks that Python and kernels share).
 """
 
 from streamlib.state.asof import AsOfStore
 from streamlib.state.closed import Closed, Tumbling
 from streamlib.state.expiry import Expiry
+from streamlib.state.interval import IntervalStore
 from streamlib.state.key_columns import with_fields
 from streamlib.state.numbered import NumberedStore
+from streamlib.state.numbered_rows import NumberedRows
 from streamlib.state.ordered import Order, OrderedBuffer, joined
 from streamlib.state.panes import PaneStore
 from streamlib.state.sessions import ClosedSessions, SessionTable
@@ -44,6 +47,8 @@ __all__ = [
     "Closed",
     "ClosedSessions",
     "Expiry",
+    "IntervalStore",
+    "NumberedRows",
     "NumberedStore",
     "Order",
     "OrderedBuffer",

@@ -101,7 +101,7 @@ GROUPS = (
     Group(
         "Joins",
         "Rows of two streams, matched by key and event time. [Joins](joins.md) explains them.",
-        ("Stream.asof_join", "Stream.late_left", "Stream.late_right"),
+        ("Stream.join", "Stream.asof_join", "Stream.late_left", "Stream.late_right"),
     ),
     Group(
         "Write",

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,6 +20,7 @@ from tests.oracle import queries
 from tests.oracle.drawn import ORIGINS, UNIT, ticks
 from tests.oracle.queries import SECOND
 from tests.oracle.test_oracle_asof import _LATE, load, stream
+from tests.oracle.test_realdata import _table
 
 HOWS = ("inner", "left", "right", "full", "semi", "anti")
 KEYS = (("symbol",), ("price",), ("symbol", "price"), ("volume",), ())
@@ -249,3 +252,58 @@ def windowed_rows(case: Case, window: Any, connection: Any) -> list[Any]:
     left, right = sides_of(case, window)
     query = f"select {', '.join(columns)} from ({left}) a {case.how} join ({right}) b on {equal} and {where}"
     return queries.canonical(connection.execute(query).fetchall())
+
+
+# ---- real trades of two venues, real flights of one plane --------------------------------------------
+
+
+@pytest.mark.parametrize("how", HOWS)
+@pytest.mark.parametrize(("workers", "batch_rows"), [(1, 65_536), (2, 1_000)])
+def test_trades_of_two_venues_within_50_ms(how: str, workers: int, batch_rows: int) -> None:
+    trades = _table("binance_trades").select(["seq", "trade_time", "venue", "symbol", "price"])
+    sides = [trades.filter(pc.equal(trades["venue"], venue)).slice(0, 2_000) for venue in ("spot", "usdm")]
+    left, right = (
+        sl.read_arrow(side).event_time("trade_time", max_delay="0s", per="symbol") for side in sides
+    )
+    joined = left.join(right, on="symbol", within=("-50ms", "50ms"), how=how)
+    names = ["seq"] if how in ("semi", "anti") else ["seq", "seq_right"]
+    found = joined.select(*names).collect(workers=workers, batch_rows=batch_rows)
+    database = queries.database()
+    for name, side in zip("ab", sides, strict=True):
+        database.register(name, side)
+    columns = ", ".join(f"{'b' if name == 'seq_right' else 'a'}.seq" for name in names)
+    wanted = database.execute(f"""
+        select {columns} from a {how} join b on a.symbol = b.symbol
+        and epoch_ns(b.trade_time) - epoch_ns(a.trade_time) between -50_000_000 and 50_000_000
+    """).fetchall()
+    for name in "ab":
+        database.unregister(name)
+    assert len(wanted) > 50
+    assert queries.found(found) == queries.canonical(wanted)
+
+
+@pytest.mark.parametrize("window", ["tumbling", "session"])
+def test_departures_of_two_airports_in_the_same_hour(window: str) -> None:
+    """Real delays: rows are out of order by up to 22 hours."""
+    flights = _table("nyc_departures").slice(0, 8_000).select(["seq", "sched_dep_utc", "origin", "dest"])
+    sides = [flights.filter(pc.equal(flights["origin"], origin)) for origin in ("JFK", "LGA")]
+    left, right = (sl.read_arrow(side).event_time("sched_dep_utc", max_delay="22h") for side in sides)
+    chosen = sl.tumbling("1h") if window == "tumbling" else sl.session("20m")
+    joined = left.join(right, on="dest", window=chosen, how="full").select("seq", "seq_right", "window_start")
+    database = queries.database()
+    database.register("flights", pa.concat_tables(sides))
+    start = "time_bucket(interval 1 hour, sched_dep_utc)"
+    if window == "session":
+        start = "min(sched_dep_utc) over (partition by dest, session)"
+    wanted = database.execute(f"""
+        with begun as (select *, coalesce(sched_dep_utc - lag(sched_dep_utc) over (partition by dest
+            order by sched_dep_utc, seq) > interval 20 minutes, true)::int as begins from flights),
+        numbered as (select *, sum(begins) over (partition by dest order by sched_dep_utc, seq) as session
+            from begun),
+        windowed as (select *, {start} as start from numbered)
+        select a.seq, b.seq, epoch_ns(coalesce(a.start, b.start))
+        from (select * from windowed where origin = 'JFK') a
+        full join (select * from windowed where origin = 'LGA') b on a.dest = b.dest and a.start = b.start
+    """).fetchall()
+    database.unregister("flights")
+    assert queries.found(joined.collect(workers=2)) == queries.canonical(wanted)
