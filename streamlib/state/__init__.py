@@ -25,8 +25,9 @@ pane, as the kernels read it), `fused` (the generated loop of a plan), `probe` (
 records), `values` and `value_store` (values that are no words, beside the records), `slots` (one pane
 that never closes), `rings` (the last rows of each key, and aggregates over
 them; `rolling_source` generates its loop, `rolling_values` has what is no words), `row_states` (what
-functions of rows keep of a key), `record_layout` and `kept_blocks` (the columns of an `IntervalStore`), `sessions`, `numbered`, `expiry`, `ordered`, `layout` (what lies where
-in the blocks that Python and kernels share).
+functions of rows keep of a key), `interval` (with `record_layout` and `kept_blocks`: the columns of its
+rows), `sessions`, `numbered`, `numbered_rows`, `expiry`, `ordered`, `layout` (what lies where in the
+blocks that Python and kernels share).
 """
 
 from streamlib.state.asof import AsOfStore

@@ -33,6 +33,7 @@ class NumberedRows:
     Attributes:
         rows: how many there are.
 
+    >>> import pyarrow as pa
     >>> rows = NumberedRows()
     >>> rows.add(Batch(pa.record_batch({"n": [5, 6, 7]}), np.array([1, 2, 3])), np.array([0, 1, 2]))
     >>> rows.take_out(np.array([2, 0])).rows.column(0).to_pylist(), rows.rows
