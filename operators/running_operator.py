@@ -18,7 +18,7 @@ from streamlib.expr import Program
 from streamlib.graph import BuildContext
 from streamlib.operators.aggregation import InputColumns, Late
 from streamlib.operators.tables import DELETE, INSERT, UPDATE
-from streamlib.state import Expiry, Order, OrderedBuffer, SlotColumn, SlotTable, Touched, with_fields
+from streamlib.state import Expiry, Order, OrderedBuffer, SlotColumn, SlotTable, Touched, joined, with_fields
 
 if TYPE_CHECKING:
     from streamlib.operators.running import RunningNode
@@ -53,7 +53,7 @@ class TableOperator(Operator):
 
     def on_batch(self, batch: Batch, side: int = 0) -> Iterator[Output]:
         """Has rows wait; yields those that are late, if somebody reads them."""
-        late = _late_rows(batch)
+        late = late_rows(batch)
         self.waiting.add(self.inputs.of(batch, late))
         if late is not None:
             tagged = self._refuse_late(batch.filter(late))
@@ -62,7 +62,7 @@ class TableOperator(Operator):
 
     def check(self, batch: Batch, side: int = 0) -> None:
         """Raises for a row whose inputs cannot be computed, or added; those of late rows are not."""
-        self.node.aggregation.try_rows(self.inputs.evaluate(batch, _late_rows(batch)))
+        self.node.aggregation.try_rows(self.inputs.evaluate(batch, late_rows(batch)))
 
     def _refuse_late(self, refused: Batch) -> Tagged | None:
         assert refused.time is not None and refused.mark is not None
@@ -102,7 +102,7 @@ class TableOperator(Operator):
         if not self.in_spans:
             yield from self._changes(self._add(released))
             return
-        for begin, part in self._spans(released[0]):
+        for begin, part in self._spans(joined(released)):
             if before is not None:
                 yield from self._expire(begin)
             yield from self._changes(self._add([part]))
@@ -147,7 +147,11 @@ class TableOperator(Operator):
         touched = self.table.touched(self.table.find(keys), times)
         known = self.known.upto(self.table.count)[touched.slots]
         over = touched.low > expiry.deadlines(touched.slots, self.last.upto(self.table.count))
-        self.table.reset(touched.slots[known & over])
+        self._reset(touched.slots[known & over])
+
+    def _reset(self, slots: Int64s) -> None:
+        """Takes these keys back to the state without rows."""
+        self.table.reset(slots)
 
     def _changes(self, touched: Touched) -> Iterator[Batch]:
         known = self.known.upto(self.table.count)
@@ -164,11 +168,17 @@ class TableOperator(Operator):
         yield from self._gone(slots, self.expiry)
         self.known.upto(self.table.count)[slots] = False
         self.last.upto(self.table.count)[slots] = _UNUSED_TIME
+        self._free(slots)
+
+    def _free(self, slots: Int64s) -> Int64s | None:
+        """Forgets these keys; the slots that live, where they got new numbers by that."""
         live = self.table.free(slots)
         if live is not None:
             self.known.keep(live)
             self.last.keep(live)
-            self.expiry.renumbered(np.arange(len(live)), self.last.upto(len(live)))
+            if self.expiry is not None:
+                self.expiry.renumbered(np.arange(len(live)), self.last.upto(len(live)))
+        return live
 
     def _gone(self, slots: Int64s, expiry: Expiry) -> Iterator[Batch]:
         # A deadline that is due lies before the watermark: the next nanosecond is a time.
@@ -181,6 +191,13 @@ class TableOperator(Operator):
             yield self._batch(slots[part], pa.array(change[part].tolist(), pa.string()), times[part])
 
     def _batch(self, slots: Int64s, added: pa.Array, times: Int64s) -> Batch:
+        columns = self._columns(slots)
+        columns[self.node.added.name] = added
+        rows = [columns[name] for name in self.node.columns]
+        return Batch(pa.RecordBatch.from_arrays(rows, schema=self.node.schema), times)
+
+    def _columns(self, slots: Int64s) -> dict[str, pa.Array]:
+        """Keys and values of some slots, by name."""
         state = self.table.read(slots)
         finished = state.results()
         values = self.finals.evaluate(
@@ -189,10 +206,7 @@ class TableOperator(Operator):
             else state.keys.select([])
         )
         columns = dict(zip(self.node.expressions, values, strict=True))
-        columns |= dict(zip(self.keys, state.keys.columns, strict=True))
-        columns[self.node.added.name] = added
-        rows = [columns[name] for name in self.node.columns]
-        return Batch(pa.RecordBatch.from_arrays(rows, schema=self.node.schema), times)
+        return columns | dict(zip(self.keys, state.keys.columns, strict=True))
 
     # Barriers and looks.
 
@@ -239,7 +253,7 @@ class TableOperator(Operator):
         return {"late": self.late, "late_by_max": self.late_by_max} if self.late else {}
 
 
-def _late_rows(batch: Batch) -> Late | None:
+def late_rows(batch: Batch) -> Late | None:
     """Which rows their mark refuses; None when it refuses none."""
     if batch.mark is None:
         return None

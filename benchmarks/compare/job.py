@@ -35,6 +35,9 @@ JOBS = (
     "hot_key",
     "interval_join",
     "window_join",
+    "scan",
+    "scan_disorder",
+    "stateful_batch",
     "csv_to_parquet",
 )
 """The jobs, in the order in which they run."""
@@ -57,6 +60,19 @@ class BytewaxWindow:
     windower: Callable[[], Any]
     fold: Callable[[Any, Any], Any]
     line: Callable[[str, int, Any], str]
+
+
+@dataclass(frozen=True)
+class BytewaxState:
+    """A `stateful_map` by key for Bytewax.
+
+    Attributes:
+        step: the state and the result, from the state, None at first, and a row's other values.
+        line: the text of a result, from the key and the result.
+    """
+
+    step: Callable[[Any, Any], Any]
+    line: Callable[[str, Any], str]
 
 
 class Job:
@@ -123,8 +139,8 @@ class Job:
         """A query on the view ``events``, whose column ``t`` is the event time in milliseconds."""
         raise NotOffered
 
-    def bytewax(self) -> BytewaxWindow | Callable[[list[str]], list[str]]:
-        """A window by key, or what becomes of a list of lines."""
+    def bytewax(self) -> BytewaxWindow | BytewaxState | Callable[[list[str]], list[str]]:
+        """A window or a state by key, or what becomes of a list of lines."""
         raise NotOffered
 
     def pathway(self, table: Any) -> Any:

@@ -4,6 +4,8 @@
 * `keys`: key columns as one word per row, exact; key groups and partitions.
 * `columns`: value columns as 8-byte words.
 * `hashing`: the hash behind all of them.
+* `exact`: arithmetic on floats as Python has it.
+* `sorting`: rows by time, gathered from several batches.
 * `sessions`: which session each row belongs to, and which sessions close.
 * `memory`: loads and stores by address, the words kernels are written in.
 * `_jit`: how and where kernels are compiled and kept.

@@ -19,17 +19,22 @@ whole when the window closes. Panes are identified by the window's start::
 * `AsOfStore`: the rows of each key through time, and which of them held when.
 * `IntervalStore`: the rows of one side of a join, found by key and time; `NumberedRows`: rows taken out by number.
 * `OrderedBuffer`: rows that wait until the watermark has passed them, and come out in order.
+* `StepStates`, `ArrayStates`: what functions of the user's keep of keys.
 
 Modules: `panes` (the store), `pane` (one pane's memory and growth), `directory` (window start to
 pane, as the kernels read it), `fused` (the generated loop of a plan), `probe` (the loop that finds
 records), `values` and `value_store` (values that are no words, beside the records), `slots` (one pane
 that never closes), `rings` (the last rows of each key, and aggregates over
 them; `rolling_source` generates its loop, `rolling_values` has what is no words), `row_states` (what
-functions of rows keep of a key), `interval` (with `record_layout` and `kept_blocks`: the columns of its
-rows), `sessions`, `numbered`, `numbered_rows`, `expiry`, `ordered`, `layout` (what lies where in the
-blocks that Python and kernels share).
+functions of rows keep of a key), `step_kernel` (the loop over rows of a function of the user's, with
+`step_definition`, `step_source`, `step_expressions`, `step_calls` and `step_values`), `step_states`,
+`array_states`, `python_text` (values of Python as open data), `key_lives`, `gathering` (rows of several
+batches in a given order), `interval` (with `record_layout` and `kept_blocks`: the columns of its rows),
+`sessions`, `numbered`, `numbered_rows`, `expiry`, `ordered`, `layout` (what lies where in the blocks
+that Python and kernels share).
 """
 
+from streamlib.state.array_states import ArrayStates
 from streamlib.state.asof import AsOfStore
 from streamlib.state.closed import Closed, Tumbling
 from streamlib.state.expiry import Expiry
@@ -41,9 +46,11 @@ from streamlib.state.ordered import Order, OrderedBuffer, joined
 from streamlib.state.panes import PaneStore
 from streamlib.state.sessions import ClosedSessions, SessionTable
 from streamlib.state.slots import SlotColumn, SlotTable, Touched
+from streamlib.state.step_states import StepStates
 from streamlib.state.two_stacks import TwoStacks
 
 __all__ = [
+    "ArrayStates",
     "AsOfStore",
     "Closed",
     "ClosedSessions",
@@ -57,6 +64,7 @@ __all__ = [
     "SessionTable",
     "SlotColumn",
     "SlotTable",
+    "StepStates",
     "Touched",
     "Tumbling",
     "TwoStacks",

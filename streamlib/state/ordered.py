@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -18,12 +19,17 @@ import pyarrow.compute as pc
 
 from streamlib.elements import MAX_TIME, Batch
 from streamlib.kernels.columns import decoded
+from streamlib.kernels.sorting import gather_values, order_ties
+from streamlib.state.gathering import KERNEL_ROWS_MIN, gathered, room, sorted_by_time
 from streamlib.state.key_columns import with_fields
+from streamlib.state.pane import address
 
 Int64s = npt.NDArray[np.int64]
 
 PIECES_MAX = 32
 """Batches that wait, above which they are joined."""
+JOINED_ROWS_MAX = 8_192
+"""Batches that follow one another come out as one up to so many rows."""
 _SPARE = 4
 """A rest is copied out of its batch when it is no more than one row of so many."""
 
@@ -39,14 +45,95 @@ class Order(Enum):
     """By (time, then all columns that are compared): the order of results."""
 
 
-@dataclass(slots=True)
 class _Piece:
-    """Some rows that came after one another."""
+    """Some rows that came after one another, of which the earliest may have gone.
 
-    batch: Batch
-    low: int
-    high: int
-    cuts: int = 0
+    They are put in the order of time when they are cut for the first time; from then on a cut is a slice.
+
+    Attributes:
+        batch: all rows, in the order of their arrival.
+        sorted: whether that is the order of time, and of `order` where times are equal.
+        at: how many have gone.
+    """
+
+    __slots__ = ("_codes", "_low", "_times", "at", "batch", "high", "sorted")
+
+    def __init__(self, batch: Batch) -> None:
+        assert batch.time is not None, "rows are ordered by event time"
+        self.batch = batch
+        self.at = 0
+        self.sorted = _rising(batch)
+        self._times: Int64s | None = batch.time if self.sorted else None
+        self._codes: Int64s | None = None
+        self.high = int(batch.time[-1] if self.sorted else batch.time.max())
+        self._low = int(batch.time[0] if self.sorted else batch.time.min())
+
+    def __len__(self) -> int:
+        return len(self.batch) - self.at
+
+    @property
+    def low(self) -> int:
+        """The earliest time, ns."""
+        return self._low if self._times is None else int(self._times[self.at])
+
+    def cut(self, before: int | None) -> Cut:
+        """Takes out the rows before a time; all when None."""
+        begin, end = self.at, len(self.batch)
+        if before is not None and self.high >= before:
+            end = int(np.searchsorted(self.times, before))
+        self.at = end
+        return Cut(self, begin, end)
+
+    @property
+    def times(self) -> Int64s:
+        """The times of all rows, rising."""
+        if self._times is None:
+            time = self.batch.time
+            assert time is not None
+            self._times, self._codes = sorted_by_time(time, np.arange(len(time), dtype=np.int64))
+        return self._times
+
+    @property
+    def codes(self) -> Int64s:
+        """The places of all rows by time."""
+        if self._codes is None:
+            rows = len(self.batch)
+            if self.sorted:
+                return np.arange(rows, dtype=np.int64)
+            self.times  # noqa: B018 - they are found together
+        assert self._codes is not None
+        return self._codes
+
+    def rest(self) -> Batch:
+        """The rows that have not gone; those of one time in the order of their arrival."""
+        return Cut(self, self.at, len(self.batch)).batch()
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Rows of a piece, from `begin` to `end` in the order of time."""
+
+    piece: _Piece
+    begin: int
+    end: int
+
+    def __len__(self) -> int:
+        return self.end - self.begin
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is all of the batch that came."""
+        return len(self) == len(self.piece.batch)
+
+    def batch(self) -> Batch:
+        """The rows; those of a whole batch as they came, others by time."""
+        batch = self.piece.batch
+        if self.piece.sorted or self.is_whole:
+            return batch.slice(self.begin, len(self))
+        codes = self.piece.codes[self.begin : self.end]
+        if len(codes) < KERNEL_ROWS_MIN:
+            return batch.take(codes)
+        return _gathered([batch], self.piece.times[self.begin : self.end], codes, by_order=False)
 
 
 class OrderedBuffer:
@@ -78,7 +165,7 @@ class OrderedBuffer:
         if not len(batch):
             return
         assert batch.time is not None, "rows are ordered by event time"
-        piece = _piece(Batch(batch.rows, batch.time, order=batch.order))
+        piece = _Piece(Batch(batch.rows, batch.time, order=batch.order))
         self._pieces.append(piece)
         self.rows += len(batch)
         self.low = min(self.low, piece.low)
@@ -86,35 +173,28 @@ class OrderedBuffer:
             self._join()
 
     def release(self, before: int | None) -> list[Batch]:
-        """Takes out the rows with a time below `before`, ns, or all rows when None."""
+        """Takes out the rows with a time below `before`, ns, or all rows when None: batches in order."""
         if not self._pieces or (before is not None and self.low >= before):
             return []
-        taken: list[Batch] = []
-        kept: list[_Piece] = []
-        for piece in self._pieces:
-            if before is None or piece.high < before:
-                taken.append(piece.batch)
-            elif piece.low >= before:
-                kept.append(piece)
-            else:
-                ready, rest = _parted(piece, before)
-                taken.append(ready)
-                kept.append(rest)
-        self._pieces = kept
-        self.rows -= sum(map(len, taken))
-        self.low = min((piece.low for piece in kept), default=MAX_TIME)
+        cuts = [piece.cut(before) for piece in self._pieces if before is None or piece.low < before]
+        self._pieces = [_spared(piece) for piece in self._pieces if len(piece)]
+        self.rows -= sum(map(len, cuts))
+        self.low = min((piece.low for piece in self._pieces), default=MAX_TIME)
         if self.order is Order.ARRIVAL:
-            return taken
-        return [in_order(joined(taken), self.order, self.compared)]
+            return [cut.batch() for cut in cuts]
+        if self.order is Order.COLUMNS:
+            return [in_order(joined([cut.batch() for cut in cuts]), self.order, self.compared)]
+        return _merged(cuts)
 
     def times(self) -> Int64s:
-        """The times of the rows that wait, in the order of their arrival, ns."""
-        times = [piece.batch.time for piece in self._pieces if piece.batch.time is not None]
-        return np.concatenate(times) if times else np.empty(0, dtype=np.int64)
+        """The times of the rows that wait, ns."""
+        times = [piece.rest().time for piece in self._pieces]
+        found = [time for time in times if time is not None]
+        return np.concatenate(found) if found else np.empty(0, dtype=np.int64)
 
     def waiting(self) -> Batch | None:
-        """All rows that wait, in the order of their arrival; None when there are none."""
-        return joined([piece.batch for piece in self._pieces]) if self._pieces else None
+        """All rows that wait, those of one time in the order of their arrival; None when there are none."""
+        return joined([piece.rest() for piece in self._pieces]) if self._pieces else None
 
     def snapshot(self, schema: pa.Schema) -> pa.Table:
         """The rows that wait, of `schema`, and behind them their event time and order."""
@@ -149,26 +229,89 @@ class OrderedBuffer:
         pieces: list[_Piece] = []
         for piece in self._pieces:
             pieces.append(piece)
-            while len(pieces) > 1 and len(pieces[-2].batch) <= 2 * len(pieces[-1].batch):
+            while len(pieces) > 1 and len(pieces[-2]) <= 2 * len(pieces[-1]):
                 last, before = pieces.pop(), pieces.pop()
-                both = joined([before.batch, last.batch])
-                pieces.append(_Piece(both, min(before.low, last.low), max(before.high, last.high)))
+                pieces.append(_Piece(joined([before.rest(), last.rest()])))
         self._pieces = pieces
+
+
+def _spared(piece: _Piece) -> _Piece:
+    """The piece; a copy of its rest where that is small, so that the memory of the others is free."""
+    if len(piece) * _SPARE > len(piece.batch):
+        return piece
+    rest = piece.rest()
+    return _Piece(rest.take(np.arange(len(rest))) if piece.sorted else rest)
+
+
+def _rising(batch: Batch) -> bool:
+    """Whether rows are in the order of time, and of their order where they have one."""
+    time = batch.time
+    assert time is not None
+    if not (time[1:] >= time[:-1]).all():
+        return False
+    if batch.order is None or isinstance(batch.order, int):
+        return True
+    ranks = batch.order
+    return bool(((time[1:] > time[:-1]) | (ranks[1:] >= ranks[:-1])).all())
+
+
+def _merged(cuts: Sequence[Cut]) -> list[Batch]:
+    """The rows of all cuts in the order of time: as they are where one cut follows the other."""
+    rows = sum(map(len, cuts))
+    if all(cut.piece.sorted for cut in cuts):
+        slices = [cut.batch() for cut in cuts]
+        if len(slices) == 1:
+            return slices
+        if all(_follows(one, other) for one, other in pairwise(slices)):
+            return slices if rows > JOINED_ROWS_MAX else [joined(slices)]
+    if rows < KERNEL_ROWS_MIN:
+        return [in_order(joined([cut.batch() for cut in cuts]), Order.TIME)]
+    times = [cut.piece.times[cut.begin : cut.end] for cut in cuts]
+    codes = [cut.piece.codes[cut.begin : cut.end] | (place << 32) for place, cut in enumerate(cuts)]
+    time, code = (
+        (times[0], codes[0])
+        if len(cuts) == 1
+        else sorted_by_time(np.concatenate(times), np.concatenate(codes))
+    )
+    return [_gathered([cut.piece.batch for cut in cuts], time, code)]
+
+
+def _follows(one: Batch, other: Batch) -> bool:
+    """Whether the last row of one batch may stand before the first of the other."""
+    assert one.time is not None and other.time is not None
+    if one.time[-1] != other.time[0]:
+        return bool(one.time[-1] < other.time[0])
+    last, first = one.slice(len(one) - 1, 1).orders(), other.slice(0, 1).orders()
+    return last is None or first is None or bool(last[0] <= first[0])
+
+
+def _gathered(batches: Sequence[Batch], time: Int64s, codes: Int64s, by_order: bool = True) -> Batch:
+    """The rows that codes name, which are in the order of time; those of one time by their order, if asked."""
+    orders = [batch.orders() for batch in batches]
+    found = [np.ascontiguousarray(order) for order in orders if order is not None]
+    order: Int64s | None = None
+    if len(found) == len(batches):
+        order, codes = room(len(codes)), codes.copy()
+        starts = np.array([address(one) for one in found], dtype=np.int64)
+        gather_values(starts, codes, 8, address(order))
+        if by_order and not order_ties(time, codes, order):
+            places = np.lexsort((order, time))
+            codes, order = codes[places], order[places]
+    return Batch(gathered([batch.rows for batch in batches], codes), time, order=order)
 
 
 def in_order(batch: Batch, order: Order, compared: int = 0) -> Batch:
     """The rows by Order.TIME or Order.COLUMNS; see `OrderedBuffer`."""
     time = batch.time
     assert time is not None
-    rising = bool((time[1:] >= time[:-1]).all())
     if order is Order.COLUMNS:
         return batch.take(_by_columns(batch.rows, time, compared))
+    if _rising(batch):
+        return batch
     ranks = batch.orders()
     if ranks is not None:
-        if rising and bool(((time[1:] > time[:-1]) | (ranks[1:] >= ranks[:-1])).all()):
-            return batch
         return batch.take(np.lexsort((ranks, time)))
-    return batch if rising else batch.take(np.argsort(time, kind="stable"))
+    return batch.take(np.argsort(time, kind="stable"))
 
 
 def joined(batches: Sequence[Batch]) -> Batch:
@@ -184,33 +327,6 @@ def joined(batches: Sequence[Batch]) -> Batch:
         if any(o is None for o in orders)
         else np.concatenate([o for o in orders if o is not None]),
     )
-
-
-def _piece(batch: Batch, cuts: int = 0) -> _Piece:
-    assert batch.time is not None
-    return _Piece(batch, int(batch.time.min()), int(batch.time.max()), cuts)
-
-
-def _parted(piece: _Piece, before: int) -> tuple[Batch, _Piece]:
-    """The rows of a piece before a time, and the others.
-
-    A piece that is parted a second time is sorted first: from then on a part is a slice.
-    """
-    batch = piece.batch
-    time = batch.time
-    assert time is not None
-    if not (time[1:] >= time[:-1]).all():
-        if not piece.cuts:
-            ready = time < before
-            return batch.filter(ready), _piece(batch.filter(~ready), cuts=1)
-        batch = batch.take(np.argsort(time, kind="stable"))
-        time = batch.time
-        assert time is not None
-    count = int(np.searchsorted(time, before))
-    rest = batch.slice(count, len(batch) - count)
-    if len(rest) * _SPARE <= count:
-        rest = rest.take(np.arange(len(rest)))
-    return batch.slice(0, count), _piece(rest, cuts=piece.cuts + 1)
 
 
 def _by_columns(rows: pa.RecordBatch, time: Int64s, compared: int) -> Int64s:

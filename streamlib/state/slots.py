@@ -25,6 +25,7 @@ from streamlib.kernels.memory import I64
 from streamlib.state import layout
 from streamlib.state.closed import Closed
 from streamlib.state.fused import find_kernel
+from streamlib.state.gathering import room
 from streamlib.state.grouping import Located
 from streamlib.state.key_columns import canonical_floats
 from streamlib.state.pane import Pane, address
@@ -270,7 +271,7 @@ class SlotTable(PaneStore):
         return self._same_start[:rows]
 
     def _run(self, kernel: Kernel[..., int], keys: pa.RecordBatch, rows: int) -> None:
-        self._found = np.empty(rows, dtype=np.int64)
+        self._found = room(rows)
         self._call[layout.CALL_FOUND] = address(self._found)
         super()._run(kernel, keys, rows)
         self.slots = self._found

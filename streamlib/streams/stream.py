@@ -28,6 +28,7 @@ from streamlib.streams.ordered import OrderedVerbs
 from streamlib.streams.rows import RowVerbs
 from streamlib.streams.running import RunningVerbs
 from streamlib.streams.sockets import SocketVerbs
+from streamlib.streams.stateful import StatefulVerbs
 
 if TYPE_CHECKING:
     from streamlib.operators.windows.session import SessionWindow
@@ -327,7 +328,7 @@ class Stream(LookingVerbs, RowVerbs, FunctionVerbs, JoinVerbs, ErrorVerbs, Socke
         return collect(self._node, workers=workers, batch_rows=batch_rows)
 
 
-class KeyedStream(OrderedVerbs, RunningVerbs, Stream):
+class KeyedStream(OrderedVerbs, RunningVerbs, StatefulVerbs, Stream):
     """A stream whose rows belong to keys."""
 
 

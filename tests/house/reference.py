@@ -45,8 +45,8 @@ INTRO = """\
 
 Every public name, with its arguments, errors and an example. This page is made from the docstrings by `make reference`.
 The other pages explain: [start](start.md), [time](time.md), [types](types.md), [functions](functions.md),
-[streams and tables](streams-and-tables.md), [the rows before](rolling.md), [sockets](sockets.md), [errors](errors.md),
-[testing](testing.md). Words are in the [glossary](glossary.md).
+[streams and tables](streams-and-tables.md), [the rows before](rolling.md), [own state](state.md),
+[sockets](sockets.md), [errors](errors.md), [testing](testing.md). Words are in the [glossary](glossary.md).
 
 In the examples `sl` is `streamlib` and `t` is `streamlib.testing`.
 """

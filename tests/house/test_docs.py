@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import doctest
 import io
+import linecache
 import re
 import sys
 import types
@@ -43,12 +44,15 @@ def run_page(name: str, page: str) -> int:
                 printed = None
     finally:
         sys.modules["__main__"] = main
+        linecache.cache.pop(name, None)
     return ran
 
 
 def _run(name: str, block: Block, module: types.ModuleType) -> str:
     # blank lines before it, so that a traceback names the line of the page
-    code = compile("\n" * (block.line - 1) + block.text, name, "exec", dont_inherit=True)
+    text = "\n" * (block.line - 1) + block.text
+    linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)  # as a notebook does
+    code = compile(text, name, "exec", dont_inherit=True)
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
         exec(code, module.__dict__)

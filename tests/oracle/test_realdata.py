@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -261,3 +263,37 @@ def test_the_delay_that_the_report_suggests_keeps_every_flight(flights: pa.Table
     (suggested,) = [late.max_delay for late in report.late.values()]
     assert suggested is not None
     assert _flights_run(flights, suggested, 1)[2] == []
+
+
+_RUNNING = """
+select seq, sum(price * qty) over w / sum(qty) over w as vwap, price / max(price) over w - 1 as drawdown,
+    count(*) over w as n
+from trades window w as (partition by symbol order by trade_time, seq rows unbounded preceding)
+"""
+
+
+def _running(state: Any, price: Any, qty: Any) -> Any:
+    turnover, total, peak, n = state
+    turnover, total, peak, n = turnover + price * qty, total + qty, max(peak, price), n + 1
+    return (turnover, total, peak, n), (turnover / total, price / peak - 1, n)
+
+
+def test_running_vwap_and_drawdown_of_trades_out_of_order(trades: pa.Table) -> None:
+    """Arrival is drawn: each trade up to two seconds after it happened, by its number where times are equal."""
+    delay = np.random.default_rng(5).integers(0, 2_000_000_000, len(trades))
+    times = trades["trade_time"].cast(pa.timestamp("ns")).cast(pa.int64()).to_numpy()
+    groups = np.unique(times, return_inverse=True)[1]
+    arrival = np.lexsort((trades["seq"].to_numpy(), times + delay[groups]))
+    arrived = trades.take(pa.array(arrival))
+    keyed = sl.read_arrow(arrived).event_time("trade_time", max_delay="2s").key_by("symbol")
+    into = {"vwap": "float64", "drawdown": "float64", "n": "int64"}
+    stream = keyed.scan(_running, init=(0.0, 0.0, 0.0, 0), into=into)
+    assert "_running, compiled  <-" in stream.explain()
+    found = stream.select("seq", *into).collect().sort_by("seq")
+    connection = duckdb.connect()
+    connection.register("trades", trades)
+    wanted = connection.sql(_RUNNING).to_arrow_table().sort_by("seq")
+    assert found["seq"].to_pylist() == wanted["seq"].to_pylist(), "no trade is late, none is lost"
+    assert found["n"].to_pylist() == wanted["n"].to_pylist()
+    for name in ("vwap", "drawdown"):
+        np.testing.assert_allclose(found[name].to_numpy(), wanted[name].to_numpy(), rtol=1e-12, atol=1e-15)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from streamlib.elements import MAX_TIME, Batch
-from streamlib.state import Order, OrderedBuffer
+from streamlib.state import Order, OrderedBuffer, gathering
+from streamlib.state import ordered as ordered_module
 from streamlib.state.ordered import PIECES_MAX, in_order
 
 rows = st.lists(st.tuples(st.integers(-20, 20), st.integers(0, 5)), max_size=12)
@@ -23,6 +24,15 @@ def batch(rows: list[tuple[int, int]], first: int, ordered: bool) -> Batch:
     return Batch(pa.record_batch(columns), np.array([t for t, _ in rows], dtype=np.int64), order=order)
 
 
+@pytest.fixture(params=[False, True], ids=["as it is", "kernels for few rows too"])
+def _few(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param:
+        for module in (ordered_module, gathering):
+            monkeypatch.setattr(module, "KERNEL_ROWS_MIN", 1)
+
+
+@pytest.mark.usefixtures("_few")
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=steps, order=st.sampled_from(Order), ordered=st.booleans(), halt=st.integers(0, 60))
 def test_differential_what_comes_out_is_what_a_sorted_list_gives(
     steps: list[tuple[list[tuple[int, int]], int]], order: Order, ordered: bool, halt: int
@@ -94,3 +104,69 @@ def test_columns_behind_the_compared_ones_decide_nothing() -> None:
     rows = pa.record_batch({"k": [1, 1, 0], "more": [9, 8, 7]})
     found = in_order(Batch(rows, np.zeros(3, dtype=np.int64)), Order.COLUMNS, 1)
     assert found.rows.column(1).to_pylist() == [7, 9, 8]
+
+
+GATHERED = {
+    "int64": pa.int64(),
+    "int8": pa.int8(),
+    "float32": pa.float32(),
+    "bool": pa.bool_(),
+    "text": pa.string(),
+    "bytes": pa.binary(),
+    "large text": pa.large_string(),
+    "time": pa.timestamp("ms", "UTC"),
+    "decimal": pa.decimal128(9, 2),
+    "list": pa.list_(pa.int8()),
+    "null": pa.null(),
+}
+
+
+@pytest.mark.parametrize("name", GATHERED)
+def test_differential_rows_are_gathered_as_arrow_takes_them(name: str) -> None:
+    kind, dice = GATHERED[name], np.random.default_rng(3)
+    texts = ["", "a", "seven77", "eight888", "a text of more than sixteen bytes", "ß"]
+    batches = []
+    for rows in (700, 1, 300):
+        numbers = dice.integers(0, len(texts), rows + 5)
+        values: list = [texts[n] for n in numbers]
+        if pa.types.is_binary(kind):
+            values = [text.encode() for text in values]
+        elif pa.types.is_list(kind):
+            values = [[int(n)] * int(n) for n in numbers]
+        elif pa.types.is_boolean(kind):
+            values = [bool(n % 2) for n in numbers]
+        elif not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+            values = [int(n) for n in numbers]
+        if rows != 300 or pa.types.is_null(kind):
+            values = [
+                None if n == 3 or pa.types.is_null(kind) else v for n, v in zip(numbers, values, strict=True)
+            ]
+        batches.append(pa.record_batch({"v": pa.array(values, kind)}).slice(3, rows))
+    whole = pa.Table.from_batches(batches).combine_chunks()
+    rows = dice.permutation(1001)[:800]
+    begins = np.array([0, 700, 701])
+    numbers = np.searchsorted(begins, rows, side="right") - 1
+    found = gathering.gathered(batches, (numbers << 32) | (rows - begins[numbers]))
+    found.validate(full=True)
+    assert found.column(0).equals(whole.take(pa.array(rows)).column(0).combine_chunks())
+
+
+@pytest.mark.parametrize("span", [0, 1, 2_047, 2**33, 2**61, 2**63])
+def test_differential_times_are_sorted_as_numpy_sorts_them(span: int) -> None:
+    dice = np.random.default_rng(span % 97)
+    times = dice.integers(-(span // 2) - 1, span - span // 2, 5_000)
+    codes = np.arange(5_000)
+    order = np.argsort(times, kind="stable")
+    found = gathering.sorted_by_time(times, codes)
+    assert found[0].tolist() == times[order].tolist() and found[1].tolist() == order.tolist()
+
+
+def test_many_rows_of_one_time_go_by_their_order() -> None:
+    dice = np.random.default_rng(1)
+    ranks = dice.permutation(6_000)
+    buffer = OrderedBuffer(Order.TIME)
+    for begin in range(0, 6_000, 3_000):
+        part = ranks[begin : begin + 3_000]
+        buffer.add(Batch(pa.record_batch({"n": part}), part // 2_000, order=part))
+    (found,) = buffer.release(None)
+    assert found.rows.column(0).to_pylist() == list(range(6_000))
