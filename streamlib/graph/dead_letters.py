@@ -29,7 +29,7 @@ def dead_letter_schema(node: Node) -> pa.Schema:
     ``error_data``, the record's bytes as they came.
     """
     row = (
-        [pa.field(DATA, pa.binary(), False)] if isinstance(node, SourceNode) else list(node.inputs[0].schema)
+        [pa.field(DATA, pa.binary(), False)] if isinstance(node, SourceNode) else list(node.refused_schema)
     )
     return pa.schema([*row, *WHY])
 

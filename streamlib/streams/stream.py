@@ -25,6 +25,7 @@ from streamlib.streams.functions import FunctionVerbs
 from streamlib.streams.joins import JoinVerbs
 from streamlib.streams.looking import LookingVerbs
 from streamlib.streams.ordered import OrderedVerbs
+from streamlib.streams.processes import ProcessVerbs
 from streamlib.streams.rows import RowVerbs
 from streamlib.streams.running import RunningVerbs
 from streamlib.streams.sockets import SocketVerbs
@@ -327,7 +328,7 @@ class Stream(LookingVerbs, RowVerbs, FunctionVerbs, JoinVerbs, ErrorVerbs, Socke
         return collect(self._node, workers=workers, batch_rows=batch_rows)
 
 
-class KeyedStream(OrderedVerbs, RunningVerbs, Stream):
+class KeyedStream(OrderedVerbs, ProcessVerbs, RunningVerbs, Stream):
     """A stream whose rows belong to keys."""
 
 
