@@ -33,6 +33,7 @@ JOBS = (
     "many_keys",
     "many_keys_text",
     "hot_key",
+    "process_timers",
     "csv_to_parquet",
 )
 """The jobs, in the order in which they run."""
@@ -55,6 +56,19 @@ class BytewaxWindow:
     windower: Callable[[], Any]
     fold: Callable[[Any, Any], Any]
     line: Callable[[str, int, Any], str]
+
+
+@dataclass(frozen=True)
+class BytewaxStateful:
+    """State by key of one's own for Bytewax.
+
+    Attributes:
+        logic: gives what builds a key's logic, once Bytewax can be imported.
+        line: the text of a result, from the key and what the logic gave.
+    """
+
+    logic: Callable[[], Any]
+    line: Callable[[str, Any], str]
 
 
 class Job:
@@ -108,8 +122,8 @@ class Job:
         """A query on the view ``events``, whose column ``t`` is the event time in milliseconds."""
         raise NotOffered
 
-    def bytewax(self) -> BytewaxWindow | Callable[[list[str]], list[str]]:
-        """A window by key, or what becomes of a list of lines."""
+    def bytewax(self) -> BytewaxWindow | BytewaxStateful | Callable[[list[str]], list[str]]:
+        """A window by key, state by key, or what becomes of a list of lines."""
         raise NotOffered
 
     def pathway(self, table: Any) -> Any:

@@ -117,12 +117,16 @@ class ProcessOperator(Operator):
 
     def _rows(self, rows: Released) -> Steps:
         """One call for each row; the first that fails ends the run."""
-        keys, turn, context, heap = self.keys, self.turn, self.context, self.timers.heap
+        keys, turn, context = self.keys, self.turn, self.context
+        heap, pop_timer = self.timers.heap, self.timers.pop
         handlers, ttl, forgetting = self.handlers, self.node.ttl, self.forgetting
         keyed, limit = self.node.keyed, self.batch_rows
         for time, key, row, side in rows.turns():
             if heap and heap[0][0] < time:
-                yield from self._fire(time)
+                while (due := pop_timer(time)) is not None:
+                    self._fire_one(*due, False)
+                    if context.emitted >= limit:
+                        yield from self._flush()
             if side >= keyed:
                 self._share(time, row, side)
                 continue
@@ -135,7 +139,9 @@ class ProcessOperator(Operator):
             if forgetting is not None and not state.filed:
                 forgetting.file(state)
             turn.cells = state.cells
-            context.begin(state, time)
+            context.key = key
+            context.state = state
+            context.now = time
             try:
                 result = handlers[side](row, context)
             except Exception as error:
@@ -159,30 +165,45 @@ class ProcessOperator(Operator):
 
     def _fire(self, before: int | None) -> Steps:
         """Calls `on_timer` for the timers that are due before a time, ns; for all when None."""
-        node, context = self.node, self.context
-        method = node.processor.on_timer
-        assert method is not None, "timers are set only where there is a method for them"
         while (due := self.timers.pop(before)) is not None:
-            time, name, state = due
-            if node.ttl is not None and time > state.last + node.ttl:
-                self.counts["timers_expired"] += 1
-                self._begin_anew(state)
-                continue
-            self._refuse_endless(time, state, before is None)
-            self.turn.cells = state.cells
-            context.begin(state, time)
-            call = partial(self.made.on_timer, name, context)
             if self.guards:
-                yield from self._guarded(call, state, None, method, name)
+                yield from self._fire_guarded(*due, before is None)
             else:
-                try:
-                    result = call()
-                except Exception as error:
-                    raise self._failed(None, error, name, state.key, time) from error
-                if result is not None:
-                    raise self._returned(None, result, name, state.key, time)
-            if context.emitted >= self.batch_rows:
+                self._fire_one(*due, before is None)
+            if self.context.emitted >= self.batch_rows:
                 yield from self._flush()
+
+    def _fire_one(self, time: int, name: str, state: KeyState, at_end: bool) -> None:
+        if not self._is_due(time, state, at_end):
+            return
+        self.turn.cells = state.cells
+        try:
+            result = self.made.on_timer(name, self.context)
+        except Exception as error:
+            raise self._failed(None, error, name, state.key, time) from error
+        if result is not None:
+            raise self._returned(None, result, name, state.key, time)
+
+    def _fire_guarded(self, time: int, name: str, state: KeyState, at_end: bool) -> Steps:
+        if self._is_due(time, state, at_end):
+            method = self.node.processor.on_timer
+            assert method is not None, "timers are set only where there is a method for them"
+            yield from self._guarded(partial(self.made.on_timer, name, self.context), state, None, method, name)
+
+    def _is_due(self, time: int, state: KeyState, at_end: bool) -> bool:
+        """Whether the key still lives at the time of its timer; then it is its turn."""
+        ttl = self.node.ttl
+        if ttl is not None and time > state.last + ttl:
+            self.counts["timers_expired"] += 1
+            self._begin_anew(state)
+            return False
+        self._refuse_endless(time, state, at_end)
+        self._turn_of(state, time)
+        return True
+
+    def _turn_of(self, state: KeyState, time: int) -> None:
+        context = self.context
+        context.key, context.state, context.now = state.key, state, time
 
     def _flush(self) -> Steps:
         """What was sent out since the last time, and what was refused."""
@@ -223,7 +244,7 @@ class ProcessOperator(Operator):
             elif self.node.ttl is not None and time > state.last + self.node.ttl:
                 self._begin_anew(state)
             last, state.last = state.last, time
-            self.context.begin(state, time)
+            self._turn_of(state, time)
             call = partial(self.handlers[side], row, self.context)
             if not (yield from self._guarded(call, state, place, method, row)):
                 state.last = last
@@ -262,7 +283,7 @@ class ProcessOperator(Operator):
         turn.cells = NO_KEY if state is None else state.cells
         turn.may_share = state is None
         cells = turn.shared if state is None else state.cells
-        kept, timers = dict(cells), None if state is None or state.timers is None else dict(state.timers)
+        kept, timers = dict(cells), None if state is None else state.kept_timers()
         rows = [(output, len(output.rows)) for output in self.outputs.values()]
         emitted = context.emitted
         turn.saves = {}

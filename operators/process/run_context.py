@@ -56,9 +56,10 @@ class RunContext(Context):
     Attributes:
         emitted: how many rows wait to be sent on.
         now: the time, ns.
+        state: of the key.
     """
 
-    __slots__ = ("_durations", "_has_timers", "_outputs", "_state", "_timers", "_zone", "emitted", "key", "now")
+    __slots__ = ("_durations", "_has_timers", "_outputs", "_timers", "_zone", "emitted", "key", "now", "state")
 
     key: Any
 
@@ -67,16 +68,10 @@ class RunContext(Context):
     ) -> None:
         self._outputs, self._timers, self._zone, self._has_timers = outputs, timers, zone, has_timers
         self._durations: dict[str | dt.timedelta, int] = {}
-        self._state = KeyState(None)
+        self.state = KeyState(None)
         self.now = 0
         self.emitted = 0
         self.key = None
-
-    def begin(self, state: KeyState, now: int) -> None:
-        """The turn of a key at a time, ns."""
-        self.key = state.key
-        self._state = state
-        self.now = now
 
     @property
     def time(self) -> Any:
@@ -92,20 +87,30 @@ class RunContext(Context):
     def timer(
         self, name: str, *, after: str | dt.timedelta | None = None, at: dt.datetime | None = None
     ) -> None:
+        if at is None and after is not None:
+            wait = self._durations.get(after)
+            due = self.now + (self._wait(after) if wait is None else wait)
+        else:
+            due = self._at(after, at)
+        timers = self.state.timers
+        if timers is not None:  # most timers are moved to later: that is all there is to do then
+            found = timers.get(name)
+            if found is not None and found[1] <= due <= MAX_TIME:
+                found[0] = due
+                return
+        self._set(name, due)
+
+    def _set(self, name: str, due: int) -> None:
         if not self._has_timers:
             raise TypeError("a timer needs a method that takes it: def on_timer(self, name, ctx)")
         if type(name) is not str:
             raise TypeError(f"a timer's name is a text, not {name!r}")
+        self._timers.set(self.state, name, min(MAX_TIME, due))
+
+    def _at(self, after: object, at: dt.datetime | None) -> int:
         if (after is None) == (at is None):
             raise TypeError('a timer needs after= or at=, such as ctx.timer("late", after="2m")')
-        if after is not None:
-            wait = self._durations.get(after)
-            if wait is None:
-                wait = self._wait(after)
-            due = min(MAX_TIME, self.now + wait)
-        else:
-            due = max(self.now, instant_ns(at))
-        self._timers.set(self._state, name, due)
+        return max(self.now, instant_ns(at))
 
     def _wait(self, after: str | dt.timedelta) -> int:
         wait = duration_ns(after, "after")
@@ -116,7 +121,7 @@ class RunContext(Context):
         return wait
 
     def cancel_timer(self, name: str) -> None:
-        self._timers.cancel(self._state, name)
+        self._timers.cancel(self.state, name)
 
 
 class SharedContext(Context):

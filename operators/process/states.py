@@ -206,33 +206,51 @@ class Bound:
 
 
 class BoundValue(Bound):
-    """`ValueState` of the key whose turn it is."""
+    """`ValueState` of the key whose turn it is, where reading or writing needs more than `attribute`."""
 
     def __get__(self, instance: object, owner: type) -> Any:
-        cells = self.turn.shared if self.shared else self.turn.cells
-        if self.nested:
-            return self._nested(cells)
-        return cells.get(self.name, self.default)
-
-    def _nested(self, cells: Cells) -> Any:
-        """A value that the caller may change in place."""
+        if self.shared:
+            return self.turn.shared.get(self.name, self.default)
+        cells, saves = self.turn.cells, self.turn.saves
         value = cells.get(self.name)
         if value is None and self.name not in cells:
             value = copied(self.default)
-            if value is not None and not self.shared:
+            if value is not None:
                 cells[self.name] = value
-        saves = self.turn.saves
         if saves is not None and value is not None and self.name not in saves:
             kept, name = copied(value), self.name
             saves[name] = lambda: cells.__setitem__(name, kept) if name in cells else None
         return value
 
     def __set__(self, instance: object, value: Any) -> None:
-        if self.shared:
-            self.before_write()
-            self.turn.shared[self.name] = self.fit(value)
-        else:
-            self.turn.cells[self.name] = self.fit(value)
+        self.before_write()
+        self.cells()[self.name] = self.fit(value)
+
+
+def attribute(bound: Bound) -> property:
+    """A plain value of the key whose turn it is: reading and writing cost little more than with any attribute."""
+    turn, name, default, fit = bound.turn, bound.name, bound.default, bound.fit
+    exact = _PLAIN.get(bound.spec.type)
+
+    def read(_: object) -> Any:
+        return turn.cells.get(name, default)
+
+    def write(_: object, value: Any) -> None:
+        if type(value) is not exact:
+            value = fit(value)
+        turn.cells[name] = value
+
+    def write_int(_: object, value: Any) -> None:
+        if type(value) is not int or not _INT64[0] <= value <= _INT64[1]:
+            value = fit(value)
+        turn.cells[name] = value
+
+    return property(read, write_int if exact is int else write)
+
+
+_INT64 = (-(2**63), 2**63 - 1)
+_PLAIN = {pa.int64(): int, pa.float64(): float, pa.bool_(): bool}
+"""The Python type whose values need no further look."""
 
 
 class BoundContainer(Bound):
@@ -387,5 +405,8 @@ class StateMap(dict[Any, Any]):
 def bound_class(owner: type, specs: Iterable[StateSpec], turn: Turn) -> tuple[type, dict[str, Bound]]:
     """The user's class with its states bound to `turn`, and those by name."""
     bound = {s.name: (BoundValue if s.kind == "value" else BoundContainer)(s, turn) for s in specs}
-    names = {"__module__": owner.__module__, "__qualname__": owner.__qualname__, "__doc__": owner.__doc__}
-    return type(owner.__name__, (owner,), {**names, **bound}), bound
+    members: dict[str, Any] = {"__module__": owner.__module__, "__qualname__": owner.__qualname__}
+    for name, one in bound.items():
+        plain = one.spec.kind == "value" and not one.nested and not one.shared
+        members[name] = attribute(one) if plain else one
+    return type(owner.__name__, (owner,), members), bound

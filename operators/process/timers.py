@@ -16,6 +16,10 @@ from streamlib.operators.process.states import Cells
 BUCKETS_PER_TTL = 8
 
 
+Timer = list[Any]
+"""When it is due, None for one that was cancelled; under which time it is filed. ns."""
+
+
 class KeyState:
     """What is kept of a key.
 
@@ -23,7 +27,7 @@ class KeyState:
         key: as `Context.key` gives it.
         cells: its states.
         last: the time of its last row, ns.
-        timers: by name (due, filed), ns; due is None for one that was cancelled.
+        timers: by name [due, filed], ns; due is None for one that was cancelled.
         filed: whether `Forgetting` looks at it.
     """
 
@@ -33,8 +37,12 @@ class KeyState:
         self.key = key
         self.cells: Cells = {}
         self.last = 0
-        self.timers: dict[str, tuple[int | None, int]] | None = None
+        self.timers: dict[str, Timer] | None = None
         self.filed = False
+
+    def kept_timers(self) -> dict[str, Timer] | None:
+        """Its timers as they are now, whatever becomes of them."""
+        return None if self.timers is None else {name: list(timer) for name, timer in self.timers.items()}
 
     def pending(self) -> dict[str, int]:
         """When its timers are due, ns, by name."""
@@ -62,17 +70,16 @@ class Timers:
             timers = state.timers = {}
         found = timers.get(name)
         if found is not None and found[1] <= at:
-            timers[name] = (at, found[1])
+            found[0] = at
         else:
-            timers[name] = (at, at)
+            timers[name] = [at, at]
             self._file(at, name, state)
 
     def cancel(self, state: KeyState, name: str) -> None:
         """Takes a timer back, if there is one."""
         found = None if state.timers is None else state.timers.get(name)
         if found is not None:
-            assert state.timers is not None
-            state.timers[name] = (None, found[1])
+            found[0] = None
 
     def pop(self, before: int | None) -> tuple[int, str, KeyState] | None:
         """Takes out the earliest timer that is due before a time, ns; of all when None."""
@@ -88,7 +95,7 @@ class Timers:
             if due is None:
                 del timers[name]
             elif due > at:
-                timers[name] = (due, due)
+                timers[name] = [due, due]
                 self._file(due, name, state)
             else:
                 del timers[name]

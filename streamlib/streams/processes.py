@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from streamlib.elements import duration_ns
 from streamlib.errors import BuildError, StreamlibError, nearest_names, user_location
-from streamlib.graph import Node, SideNode
+from streamlib.graph import Node
 from streamlib.streams.ordered import ttl_options
 
 if TYPE_CHECKING:
     from streamlib.streams.process_results import ProcessedStream
     from streamlib.streams.readers import SchemaLike
-    from streamlib.streams.stream import Stream
+    from streamlib.streams.stream import KeyedStream, Stream
     from streamlib.streams.table import Forever
 
 
@@ -103,6 +103,44 @@ class ProcessVerbs:
                 **options,
             )
         )
+
+    def silence(
+        self, duration: str | dt.timedelta, *, allowed_lateness: str | dt.timedelta = "0s"
+    ) -> KeyedStream:
+        """A row for each time that a key had no row for so long, in event time: devices that fell silent.
+
+        Columns: the keys, ``silence_start`` (the time of the key's last row) and ``silence_end``
+        (``duration`` later, which is the result's event time). It comes out when the watermark has passed that;
+        a row exactly ``duration`` later breaks the silence. The next row of the key arms it again.
+
+        The end of the input is no silence: then only those come out that were over by its latest row.
+
+        Args:
+            duration: how long, such as ``"5m"``.
+            allowed_lateness: how much longer silences wait for rows that come late.
+
+        Raises:
+            BuildError: there are no keys or no event time, or the duration is none.
+
+        >>> import pyarrow as pa, streamlib as sl
+        >>> rows = pa.table({"ts": pa.array([0, 60, 600], pa.timestamp("s")), "device": ["a", "b", "b"]})
+        >>> beats = sl.read_arrow(rows).event_time("ts", max_delay="10s").key_by("device")
+        >>> for row in beats.silence("5m").collect().to_pylist():
+        ...     print(row["device"], row["silence_start"].time(), row["silence_end"].time())
+        a 00:00:00 00:05:00
+        b 00:01:00 00:06:00
+        """
+        from streamlib.operators.silence import SilenceNode, horizons_of
+        from streamlib.streams.stream import KeyedStream
+
+        at = user_location()
+        try:
+            length = duration_ns(duration, "duration")
+            lateness = duration_ns(allowed_lateness, "allowed_lateness")
+        except StreamlibError as error:
+            raise error.in_step("silence", at) from None
+        inputs = (self._node, *horizons_of(self._node))
+        return KeyedStream(SilenceNode(inputs=inputs, at=at, duration=length, allowed_lateness=lateness))
 
 
 def _streams(given: Mapping[str, Stream]) -> dict[str, Node]:

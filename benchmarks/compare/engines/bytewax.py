@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.compare.engines.base import Case, Engine, Task, csv_answer
-from benchmarks.compare.job import BytewaxWindow, Job
+from benchmarks.compare.job import BytewaxStateful, BytewaxWindow, Job
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -64,6 +64,10 @@ def flow(job: Job, task: Task) -> Any:
         )
         line = plan.line
         text = op.map("text", results.down, lambda result: (result[0], line(result[0], *result[1])))
+    elif isinstance(plan, BytewaxStateful):
+        rows = op.flat_map_batch("parse", lines, lambda batch: [parse(x) for x in batch if x[0] != '"'])
+        found, shown = op.stateful("state", rows, plan.logic()), plan.line
+        text = op.map("text", found, lambda result: (result[0], shown(result[0], result[1])))
     else:
         work = plan
         text = op.flat_map_batch(
