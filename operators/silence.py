@@ -136,7 +136,9 @@ class SilenceNode(OrderedNode):
         return [frozenset(self.inputs[0].keys), *[None] * (len(self.inputs) - 1)]
 
     def describe(self) -> str:
-        return ", ".join([", ".join(self.inputs[0].keys), repr(format_duration(self.duration)), *self.options()])
+        return ", ".join(
+            [", ".join(self.inputs[0].keys), repr(format_duration(self.duration)), *self.options()]
+        )
 
     def build(self, context: BuildContext) -> Operator:
         return SilenceOperator(self, context)
@@ -254,7 +256,11 @@ class SilenceOperator(OrderedOperator):
         """The rows that wait, the keys that were not silent yet, and how far the input went."""
         slots = self.table.live()
         last = pa.array(self.last.upto(self.table.count)[slots]).view(_TIME)
-        keys = self.table.read(slots).keys.columns if len(slots) else [pa.array([], f.type) for f in self.key_schema]
+        keys = (
+            self.table.read(slots).keys.columns
+            if len(slots)
+            else [pa.array([], f.type) for f in self.key_schema]
+        )
         horizon = pa.array([self.horizon], pa.int64()).view(_TIME)
         return {
             "waiting": self.waiting.snapshot(self.key_schema),

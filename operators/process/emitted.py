@@ -77,6 +77,7 @@ class Emitted:
     def _taker(self, row: Any) -> Taker:
         """How rows of one class are taken apart."""
         kind = type(row)
+        taker: Taker
         if issubclass(kind, Mapping):
             taker = self._of_mapping
         elif dataclasses.is_dataclass(kind):
@@ -142,7 +143,12 @@ def _fit(field: pa.Field) -> Fit:
 
     def given(value: Any) -> Any:
         if value is None:
-            raise Misfit(0, str(field.type), brief(value), f"emitted nothing for column {field.name!r}, which takes no nulls")
+            raise Misfit(
+                0,
+                str(field.type),
+                brief(value),
+                f"emitted nothing for column {field.name!r}, which takes no nulls",
+            )
         return fit(value)
 
     return given

@@ -85,7 +85,11 @@ def _exact(kind: pa.DataType, hint: Any, local: Mapping[str, Any]) -> Fit:
         return lambda value: value if type(value) is hint else None
     if is_.is_integer(kind):
         width = kind.bit_width
-        low, high = (0, 2**width - 1) if is_.is_unsigned_integer(kind) else (-(2 ** (width - 1)), 2 ** (width - 1) - 1)
+        low, high = (
+            (0, 2**width - 1)
+            if is_.is_unsigned_integer(kind)
+            else (-(2 ** (width - 1)), 2 ** (width - 1) - 1)
+        )
         return lambda value: value if type(value) is int and low <= value <= high else None
     if kind == pa.float64():
         return _double

@@ -15,7 +15,7 @@ A key that had no row for longer than `ttl` begins anew: its states are empty, i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar
@@ -91,10 +91,8 @@ class ProcessNode(OrderedNode):
     def on(self) -> tuple[tuple[str, ...], ...]:
         """The key columns of each input; none of those that are broadcast."""
         first = self.inputs[0]
-        found = [first.keys]
-        for node in self.inputs[1 : self.keyed]:
-            found.append(paired_keys(first, node, None, None)[1])
-        return (*found, *((),) * self.broadcast)
+        further = [paired_keys(first, node, None, None)[1] for node in self.inputs[1 : self.keyed]]
+        return (first.keys, *further, *((),) * self.broadcast)
 
     @cached_property
     def key_fields_of(self) -> list[list[pa.Field]]:
@@ -186,7 +184,7 @@ def _named(node: Node) -> str:
     return node.label
 
 
-def output_schemas(outputs: Mapping[str, Any] | None, declared: Any) -> dict[str, pa.Schema]:
+def output_schemas(outputs: Any, declared: Callable[[Any], pa.Schema]) -> dict[str, pa.Schema]:
     """`outputs=` with each schema read.
 
     Raises:

@@ -6,24 +6,23 @@ in states, set of timers and sent out is taken back, and the row leaves as a ref
 
 from __future__ import annotations
 
-import time as clock
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from functools import partial
 from typing import Any
 
 import pyarrow as pa
 
-from streamlib.contracts import Operator, Output, Refusal, State, Tagged, Wait
+from streamlib.contracts import Operator, Output, State, Tagged
 from streamlib.elements import MIN_TIME, Batch, add_time, format_time
 from streamlib.errors import UserFunctionError
 from streamlib.graph import BuildContext
-from streamlib.operators.functions.brief import brief, brief_row
+from streamlib.operators.functions.brief import brief
+from streamlib.operators.process.calls import Calls
 from streamlib.operators.process.emitted import Emitted
-from streamlib.operators.process.methods import Method
 from streamlib.operators.process.node import ProcessNode
 from streamlib.operators.process.run_context import RunContext, SharedContext
-from streamlib.operators.process.saved import SavedKeys, refused_rows
+from streamlib.operators.process.saved import SavedKeys
 from streamlib.operators.process.states import NO_KEY, Turn
 from streamlib.operators.process.timers import Forgetting, KeyState, Timers
 from streamlib.operators.process.waiting import Released, Waiting
@@ -47,8 +46,8 @@ class ProcessOperator(Operator):
         self.batch_rows = context.batch_rows
         self.waiting = Waiting(node, context)
         self.turn = Turn()
-        self.bound, self.states = node.processor.bind(self.turn)
-        self.saved = SavedKeys(node, self.states)
+        bound, states = node.processor.bind(self.turn)
+        self.saved = SavedKeys(node, states)
         self.keys: dict[Any, KeyState] = {}
         self.timers = Timers()
         self.forgetting = None if node.ttl is None else Forgetting(node.ttl)
@@ -57,16 +56,10 @@ class ProcessOperator(Operator):
         zone = _zone_of(node)
         self.context = RunContext(self.outputs, self.timers, zone, node.processor.on_timer is not None)
         self.for_all = SharedContext(zone)
-        retry = None if node.on_error is None else node.on_error.retry
-        self.waits = [] if retry is None else retry.waits()
-        self.refuses = context.refuse
-        self.guards = self.refuses or bool(self.waits)
-        self.refusals: list[tuple[Batch, UserFunctionError]] = []
+        outputs = list(self.outputs.values())
+        self.calls = Calls(node, context, self.turn, bound, outputs, self.context, self.for_all)
         self.reached = MIN_TIME
         self.sweep_at = KEYS_SWEPT_MIN
-        self.made: Any = None
-        self.own: dict[str, Any] = {}
-        self.handlers: list[Callable[..., Any]] = []
         self.counts: Counter[str] = Counter()
         self.fired_last: tuple[int, KeyState | None] = (MIN_TIME, None)
         self.fired_at_once = 0
@@ -101,25 +94,25 @@ class ProcessOperator(Operator):
     def on_end(self) -> Iterator[Output]:
         """Calls the methods for all rows, and for the timers that are left, and closes the object."""
         yield from self._advance(None)
-        self.close()
+        self.calls.close()
 
     def _advance(self, before: int | None) -> Steps:
         for rows in self.waiting.release(before):
-            self._build()
-            yield from self._guarded_rows(rows) if self.guards else self._rows(rows)
+            self.calls.build()
+            yield from self._guarded_rows(rows) if self.calls.guards else self._rows(rows)
             yield from self._flush()
-            self._refuse_own_attributes()
+            self.calls.refuse_own_attributes()
         if self.timers.heap:
-            self._build()
+            self.calls.build()
             yield from self._fire(before)
             yield from self._flush()
-            self._refuse_own_attributes()
+            self.calls.refuse_own_attributes()
 
     def _rows(self, rows: Released) -> Steps:
         """One call for each row; the first that fails ends the run."""
         keys, turn, context = self.keys, self.turn, self.context
         heap, pop_timer = self.timers.heap, self.timers.pop
-        handlers, ttl, forgetting = self.handlers, self.node.ttl, self.forgetting
+        handlers, ttl, forgetting = self.calls.handlers, self.node.ttl, self.forgetting
         keyed, limit = self.node.keyed, self.batch_rows
         for time, key, row, side in rows.turns():
             if heap and heap[0][0] < time:
@@ -145,9 +138,9 @@ class ProcessOperator(Operator):
             try:
                 result = handlers[side](row, context)
             except Exception as error:
-                raise self._failed(side, error, row, key, time) from error
+                raise self.calls.failed(side, error, row, key, time) from error
             if result is not None:
-                raise self._returned(side, result, row, key, time)
+                raise self.calls.returned(side, result, row, key, time)
             if context.emitted >= limit:
                 yield from self._flush()
 
@@ -157,16 +150,16 @@ class ProcessOperator(Operator):
         self.turn.cells = NO_KEY
         self.turn.may_share = True
         try:
-            self.handlers[side](row, self.for_all)
+            self.calls.handlers[side](row, self.for_all)
         except Exception as error:
-            raise self._failed(side, error, row, None, time) from error
+            raise self.calls.failed(side, error, row, None, time) from error
         finally:
             self.turn.may_share = False
 
     def _fire(self, before: int | None) -> Steps:
         """Calls `on_timer` for the timers that are due before a time, ns; for all when None."""
         while (due := self.timers.pop(before)) is not None:
-            if self.guards:
+            if self.calls.guards:
                 yield from self._fire_guarded(*due, before is None)
             else:
                 self._fire_one(*due, before is None)
@@ -178,17 +171,19 @@ class ProcessOperator(Operator):
             return
         self.turn.cells = state.cells
         try:
-            result = self.made.on_timer(name, self.context)
+            result = self.calls.made.on_timer(name, self.context)
         except Exception as error:
-            raise self._failed(None, error, name, state.key, time) from error
+            raise self.calls.failed(None, error, name, state.key, time) from error
         if result is not None:
-            raise self._returned(None, result, name, state.key, time)
+            raise self.calls.returned(None, result, name, state.key, time)
 
     def _fire_guarded(self, time: int, name: str, state: KeyState, at_end: bool) -> Steps:
         if self._is_due(time, state, at_end):
             method = self.node.processor.on_timer
             assert method is not None, "timers are set only where there is a method for them"
-            yield from self._guarded(partial(self.made.on_timer, name, self.context), state, None, method, name)
+            yield from self.calls.guarded(
+                partial(self.calls.made.on_timer, name, self.context), state, None, method, name
+            )
 
     def _is_due(self, time: int, state: KeyState, at_end: bool) -> bool:
         """Whether the key still lives at the time of its timer; then it is its turn."""
@@ -216,10 +211,7 @@ class ProcessOperator(Operator):
                     else:
                         self.counts[f"rows_{name}"] += len(batch)
                         yield Tagged(name, batch)
-        if self.refusals:
-            refusals, self.refusals = self.refusals, []
-            for batch, error in refusals:
-                yield Refusal(batch, [error])
+        yield from self.calls.refused()
 
     # Calls that leave nothing behind when they fail.
 
@@ -234,8 +226,8 @@ class ProcessOperator(Operator):
             method = self.node.processor.methods[side]
             if side >= self.node.keyed:
                 self.for_all.now = time
-                call = partial(self.handlers[side], row, self.for_all)
-                yield from self._guarded(call, None, place, method, row)
+                call = partial(self.calls.handlers[side], row, self.for_all)
+                yield from self.calls.guarded(call, None, place, method, row)
                 continue
             state = self.keys.get(key)
             if state is None:
@@ -245,95 +237,13 @@ class ProcessOperator(Operator):
                 self._begin_anew(state)
             last, state.last = state.last, time
             self._turn_of(state, time)
-            call = partial(self.handlers[side], row, self.context)
-            if not (yield from self._guarded(call, state, place, method, row)):
+            call = partial(self.calls.handlers[side], row, self.context)
+            if not (yield from self.calls.guarded(call, state, place, method, row)):
                 state.last = last
             if self.forgetting is not None and not state.filed:
                 self.forgetting.file(state)
             if self.context.emitted >= self.batch_rows:
                 yield from self._flush()
-
-    def _guarded(
-        self,
-        call: Callable[[], Any],
-        state: KeyState | None,
-        place: tuple[Batch, int, int] | None,
-        method: Method,
-        given: Any,
-    ) -> Generator[Output, None, bool]:
-        """Makes a call, again as often as the policy says; whether it went well. A refusal waits for `_flush`."""
-        time = self.for_all.now if state is None else self.context.now
-        for wait in [*self.waits, None]:
-            error = self._attempt(call, state)
-            if error is None:
-                return True
-            if wait is not None:
-                self.counts["retried"] += 1
-                yield Wait(_after(wait))
-        failed = self._explained(method, error, given, None if state is None else state.key, time)
-        if not self.refuses:
-            raise failed from error
-        if state is not None or not self.worker:  # of a row that all workers have, the first one says so
-            self.refusals.append((refused_rows(self.node, place, state, time), failed))
-        return False
-
-    def _attempt(self, call: Callable[[], Any], state: KeyState | None) -> Exception | None:
-        """Makes a call; what it raised, when everything is again as it was."""
-        turn, context = self.turn, self.context
-        turn.cells = NO_KEY if state is None else state.cells
-        turn.may_share = state is None
-        cells = turn.shared if state is None else state.cells
-        kept, timers = dict(cells), None if state is None else state.kept_timers()
-        rows = [(output, len(output.rows)) for output in self.outputs.values()]
-        emitted = context.emitted
-        turn.saves = {}
-        try:
-            result = call()
-            if result is not None:
-                raise TypeError(f"it returned {brief(result)}: rows are sent out by ctx.emit(row)")
-        except Exception as error:
-            for restore in turn.saves.values():
-                restore()
-            restored = {name: cells.get(name) if name in turn.saves else value for name, value in kept.items()}
-            cells.clear()
-            cells.update(restored)
-            if state is not None:
-                state.timers = timers
-            for output, count in rows:
-                output.cut(count)
-            context.emitted = emitted
-            return error
-        finally:
-            turn.saves = None
-            turn.may_share = False
-        return None
-
-    # Errors.
-
-    def _failed(self, side: int | None, error: Exception, given: Any, key: Any, time: int) -> UserFunctionError:
-        processor = self.node.processor
-        method = processor.on_timer if side is None else processor.methods[side]
-        assert method is not None
-        return self._explained(method, error, given, key, time)
-
-    def _explained(self, method: Method, error: Exception, given: Any, key: Any, time: int) -> UserFunctionError:
-        problem, expected, got, hint = method.failed(error)
-        shown = brief_row(given) if isinstance(given, dict) else f"timer {given!r}"
-        of_key = "" if key is None and not isinstance(given, str) else f"key {brief(key)}, "
-        return UserFunctionError(
-            problem,
-            where=f"{of_key}at {format_time(time)}",
-            expected=expected,
-            got=f"{got}, for {shown}",
-            hint=hint,
-        )
-
-    def _returned(self, side: int | None, result: Any, given: Any, key: Any, time: int) -> UserFunctionError:
-        error = TypeError(f"it returned {brief(result)}")
-        found = self._failed(side, error, given, key, time)
-        found.problem = found.problem.replace("raised TypeError", "returned something, and nobody takes it")
-        found.expected = "rows that are sent out by ctx.emit(row)"
-        return found
 
     def _refuse_endless(self, time: int, state: KeyState, at_end: bool) -> None:
         """Raises where a timer sets itself again for ever."""
@@ -349,43 +259,13 @@ class ProcessOperator(Operator):
             problem = f"{name} was called {FIRED_AT_ONCE_MAX:,} times for one time of a key"
             hint = "a timer that sets itself again needs to set it for later"
         elif self.fired_at_end[state] > FIRED_AT_END_MAX:
-            problem = f"{name} was called {FIRED_AT_END_MAX:,} times for a key after the last row of the input"
+            problem = (
+                f"{name} was called {FIRED_AT_END_MAX:,} times for a key after the last row of the input"
+            )
             hint = "ttl= ends timers that set themselves again: a key without rows for so long is forgotten"
         if problem is not None:
             where = f"key {brief(state.key)}, at {format_time(time)}"
             raise UserFunctionError(problem, where=where, expected="timers that come to an end", hint=hint)
-
-    def _refuse_own_attributes(self) -> None:
-        """Raises where the object was given attributes: they would be the same for all keys of this worker."""
-        found = vars(self.made)
-        for name, value in found.items():
-            if not name.startswith("_") and self.own.get(name, self) is not value:
-                raise UserFunctionError(
-                    f"{self.node.processor.name} sets self.{name}, which is no state: it would be the same for all "
-                    "keys of a worker, and gone after a restart",
-                    expected=f"a state that the class declares, such as {name} = sl.ValueState(int, 0)",
-                    got=f"self.{name} = {brief(value)}",
-                    hint=f"name it self._{name} if it is no part of the answer, such as a cache",
-                )
-
-    # The object.
-
-    def _build(self) -> None:
-        """Builds the object, on the thread that calls it."""
-        if self.made is not None:
-            return
-        processor = self.node.processor
-        self.made = processor.make(self.bound)
-        self.own = dict(vars(self.made))
-        for method in processor.methods:
-            call = getattr(self.made, method.callee.code.__name__)
-            self.handlers.append(call if method.make is None else _made_of(call, method.make))
-
-    def close(self) -> None:
-        """Closes the object."""
-        made, self.made, self.handlers = self.made, None, []
-        if made is not None:
-            self.node.processor.close(made)
 
     # Keys.
 
@@ -429,6 +309,10 @@ class ProcessOperator(Operator):
                     if self.forgetting is not None:
                         self.forgetting.file(key)
 
+    def close(self) -> None:
+        """Closes the object, where the run ended before the input."""
+        self.calls.close()
+
     # What it says of itself.
 
     def open_windows(self) -> tuple[int, int | None]:
@@ -442,7 +326,9 @@ class ProcessOperator(Operator):
 
     def counters(self) -> dict[str, int]:
         """Late rows, by how much the latest missed its turn, ns; rows sent to side outputs; timers that a ttl ended."""
-        found = {name: count for name, count in self.counts.items() if count}
+        found = {
+            name: count for name, count in {**self.counts, "retried": self.calls.retried}.items() if count
+        }
         if sum(self.waiting.late):
             found["late"] = sum(self.waiting.late)
             found["late_by_max"] = self.waiting.late_by_max
@@ -457,14 +343,3 @@ def _zone_of(node: ProcessNode) -> str | None:
     source = node.inputs[0]
     kind = None if source.time is None else source.schema.field(source.time).type
     return kind.tz if kind is not None and pa.types.is_timestamp(kind) else None
-
-
-def _made_of(call: Callable[..., Any], make: Callable[[dict[str, Any]], Any]) -> Callable[..., Any]:
-    """The method, given a dataclass made of the row."""
-    return lambda row, context: call(make(row), context)
-
-
-def _after(seconds: float) -> Callable[[], bool]:
-    """Whether so many seconds have passed since now."""
-    end = clock.monotonic() + seconds
-    return lambda: clock.monotonic() >= end

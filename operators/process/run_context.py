@@ -12,7 +12,7 @@ from streamlib.contracts import Context
 from streamlib.elements import MAX_TIME, duration_ns
 from streamlib.errors import nearest_names
 from streamlib.operators.functions.arrays import array_of
-from streamlib.operators.functions.values import python_values, zone_of
+from streamlib.operators.functions.values import zone_of
 from streamlib.operators.process.emitted import Emitted
 from streamlib.operators.process.timers import KeyState, Timers
 
@@ -59,7 +59,17 @@ class RunContext(Context):
         state: of the key.
     """
 
-    __slots__ = ("_durations", "_has_timers", "_outputs", "_timers", "_zone", "emitted", "key", "now", "state")
+    __slots__ = (
+        "_durations",
+        "_has_timers",
+        "_outputs",
+        "_timers",
+        "_zone",
+        "emitted",
+        "key",
+        "now",
+        "state",
+    )
 
     key: Any
 

@@ -161,7 +161,9 @@ def refused_rows(
         found = known.get(field.name)
         if found is None and not whole:
             continue
-        if found is None or (found.type != field.type and place is not None and place[2] != 0 and field.name not in node.on[0]):
+        if found is None or (
+            found.type != field.type and place is not None and place[2] != 0 and field.name not in node.on[0]
+        ):
             found = pa.nulls(1, field.type)
         columns.append(found if found.type == field.type else found.cast(field.type))
         fields.append(field)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, SupportsIndex
+from typing import Any
 
 import pyarrow as pa
 
@@ -20,6 +20,7 @@ from streamlib.errors import BuildError
 from streamlib.operators.functions.arrays import Misfit, array_of
 from streamlib.operators.functions.row_arguments import value_reader
 from streamlib.operators.functions.values import python_values
+from streamlib.operators.process.containers import StateList, StateMap
 from streamlib.operators.process.fits import Fit, copied, fit_of, misfit_of, refused, value_type
 
 Cells = dict[str, Any]
@@ -130,7 +131,9 @@ def state_specs(owner: type, local: Mapping[str, Any]) -> tuple[StateSpec, ...]:
     """
     found: dict[str, Declared] = {}
     for base in reversed(owner.__mro__):
-        found.update((n, d) for n, d in vars(base).items() if isinstance(d, (ValueState, ListState, MapState)))
+        found.update(
+            (n, d) for n, d in vars(base).items() if isinstance(d, (ValueState, ListState, MapState))
+        )
     return tuple(_spec(name, declared, local) for name, declared in found.items())
 
 
@@ -142,7 +145,9 @@ def _spec(name: str, declared: Declared, local: Mapping[str, Any]) -> StateSpec:
         key = value_type(declared.key_type, name, local)
         if pa.types.is_nested(key):
             raise BuildError(
-                f"the keys of state {name!r} have no such type", expected="numbers, text or times", got=str(key)
+                f"the keys of state {name!r} have no such type",
+                expected="numbers, text or times",
+                got=str(key),
             )
         whole = pa.list_(pa.struct([pa.field("key", key, False), pa.field("value", kind)]))
         fit_key, read_key = fit_of(key, declared.key_type, local), value_reader(declared.key_type, local)
@@ -269,142 +274,11 @@ class BoundContainer(Bound):
         self.__get__(instance, type(instance)).replace(value)
 
 
-class StateList(list[Any]):
-    """A list that takes what fits its type."""
-
-    __slots__ = ("_bound",)
-
-    def __init__(self, bound: Bound) -> None:
-        self._bound = bound
-
-    def restorer(self) -> Callable[[], object]:
-        """A function that makes it what it is now."""
-        kept = [copied(item) for item in self] if self._bound.nested else list(self)
-        return lambda: list.__setitem__(self, slice(None), kept)
-
-    def replace(self, items: Iterable[Any]) -> None:
-        """Other items instead."""
-        self[:] = [] if items is None else items
-
-    def append(self, item: Any) -> None:
-        self._bound.touch(self)
-        list.append(self, self._bound.fit(item))
-
-    def extend(self, items: Iterable[Any]) -> None:
-        self._bound.touch(self)
-        list.extend(self, [self._bound.fit(item) for item in items])
-
-    def insert(self, index: SupportsIndex, item: Any) -> None:
-        self._bound.touch(self)
-        list.insert(self, index, self._bound.fit(item))
-
-    def __setitem__(self, index: Any, value: Any) -> None:
-        self._bound.touch(self)
-        fit = self._bound.fit
-        list.__setitem__(self, index, [fit(v) for v in value] if isinstance(index, slice) else fit(value))
-
-    def __delitem__(self, index: SupportsIndex | slice) -> None:
-        self._bound.touch(self)
-        list.__delitem__(self, index)
-
-    def __iadd__(self, items: Iterable[Any]) -> StateList:  # type: ignore[misc,override]
-        self.extend(items)
-        return self
-
-    def __imul__(self, times: SupportsIndex) -> StateList:  # type: ignore[misc,override]
-        self._bound.touch(self)
-        list.__imul__(self, times)
-        return self
-
-    def pop(self, index: SupportsIndex = -1) -> Any:
-        self._bound.touch(self)
-        return list.pop(self, index)
-
-    def remove(self, item: Any) -> None:
-        self._bound.touch(self)
-        list.remove(self, item)
-
-    def clear(self) -> None:
-        self._bound.touch(self)
-        list.clear(self)
-
-    def sort(self, **options: Any) -> None:
-        self._bound.touch(self)
-        list.sort(self, **options)
-
-    def reverse(self) -> None:
-        self._bound.touch(self)
-        list.reverse(self)
-
-    def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
-        return list, (list(self),)
-
-
-class StateMap(dict[Any, Any]):
-    """A dict that takes what fits its types."""
-
-    __slots__ = ("_bound",)
-
-    def __init__(self, bound: Bound) -> None:
-        self._bound = bound
-
-    def restorer(self) -> Callable[[], object]:
-        """A function that makes it what it is now."""
-        kept = {key: copied(value) for key, value in self.items()} if self._bound.nested else dict(self)
-
-        def restore() -> None:
-            dict.clear(self)
-            dict.update(self, kept)
-
-        return restore
-
-    def replace(self, items: Mapping[Any, Any]) -> None:
-        """Other items instead."""
-        given = dict(items or {})
-        self.clear()
-        self.update(given)
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        bound = self._bound
-        bound.touch(self)
-        dict.__setitem__(self, bound.fit_key(key), bound.fit(value))
-
-    def __delitem__(self, key: Any) -> None:
-        self._bound.touch(self)
-        dict.__delitem__(self, key)
-
-    def pop(self, key: Any, *default: Any) -> Any:
-        self._bound.touch(self)
-        return dict.pop(self, key, *default)
-
-    def popitem(self) -> tuple[Any, Any]:
-        self._bound.touch(self)
-        return dict.popitem(self)
-
-    def clear(self) -> None:
-        self._bound.touch(self)
-        dict.clear(self)
-
-    def update(self, *given: Any, **named: Any) -> None:
-        for key, value in dict(*given, **named).items():
-            self[key] = value
-
-    def setdefault(self, key: Any, default: Any = None) -> Any:
-        if key not in self:
-            self[key] = default
-        return self[key]
-
-    def __ior__(self, other: Any) -> StateMap:  # type: ignore[misc,override]
-        self.update(other)
-        return self
-
-    def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
-        return dict, (dict(self),)
-
-
 def bound_class(owner: type, specs: Iterable[StateSpec], turn: Turn) -> tuple[type, dict[str, Bound]]:
     """The user's class with its states bound to `turn`, and those by name."""
-    bound = {s.name: (BoundValue if s.kind == "value" else BoundContainer)(s, turn) for s in specs}
+    bound: dict[str, Bound] = {
+        s.name: (BoundValue if s.kind == "value" else BoundContainer)(s, turn) for s in specs
+    }
     members: dict[str, Any] = {"__module__": owner.__module__, "__qualname__": owner.__qualname__}
     for name, one in bound.items():
         plain = one.spec.kind == "value" and not one.nested and not one.shared

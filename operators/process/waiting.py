@@ -68,7 +68,9 @@ class Released:
         for side in self._sides.tolist():
             yield *next(found[side]), side
 
-    def _columns(self, batch: Batch, side: int) -> tuple[Iterable[int], Iterable[Any], Iterable[dict[str, Any]]]:
+    def _columns(
+        self, batch: Batch, side: int
+    ) -> tuple[Iterable[int], Iterable[Any], Iterable[dict[str, Any]]]:
         assert batch.time is not None
         node = self._node
         keys: Iterable[Any] = repeat(None)
@@ -205,7 +207,10 @@ class Waiting:
             table = buffer.snapshot(schema)
             if self.node.broadcasts(side):
                 count = table.num_rows
-                copy = [pa.array([reached] * count, pa.int64()).view(TIME), pa.array([self._worker] * count, pa.int64())]
+                copy = [
+                    pa.array([reached] * count, pa.int64()).view(TIME),
+                    pa.array([self._worker] * count, pa.int64()),
+                ]
                 whole = with_fields(table.schema, COPY)
                 table = pa.Table.from_arrays([*table.columns, *copy], schema=whole)
             found[f"waiting_{self._name(side)}"] = table
@@ -217,7 +222,12 @@ class Waiting:
         if self.node.broadcasts(side):
             if not table.num_rows:
                 return
-            copies = list(zip(*(c.to_pylist() for c in (table.column(-2).cast(pa.int64()), table.column(-1))), strict=True))
+            copies = list(
+                zip(
+                    *(c.to_pylist() for c in (table.column(-2).cast(pa.int64()), table.column(-1))),
+                    strict=True,
+                )
+            )
             chosen = min(copies)
             if side in self._copies and self._copies[side] <= chosen:
                 return

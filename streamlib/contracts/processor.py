@@ -119,9 +119,7 @@ class ValueState(_Declared, Generic[T]):
     def __get__(self, instance: object, owner: type) -> T: ...
 
     def __get__(self, instance: object | None, owner: type) -> Self | T:
-        if instance is None:
-            return self
-        self._outside()
+        return self if instance is None else self._outside()
 
     def __set__(self, instance: object, value: T) -> None:
         self._outside()
@@ -144,9 +142,7 @@ class ListState(_Declared, Generic[T]):
     def __get__(self, instance: object, owner: type) -> MutableSequence[T]: ...
 
     def __get__(self, instance: object | None, owner: type) -> Self | MutableSequence[T]:
-        if instance is None:
-            return self
-        self._outside()
+        return self if instance is None else self._outside()
 
     def __set__(self, instance: object, value: Any) -> None:
         self._outside()
@@ -170,9 +166,7 @@ class MapState(_Declared, Generic[K, V]):
     def __get__(self, instance: object, owner: type) -> MutableMapping[K, V]: ...
 
     def __get__(self, instance: object | None, owner: type) -> Self | MutableMapping[K, V]:
-        if instance is None:
-            return self
-        self._outside()
+        return self if instance is None else self._outside()
 
     def __set__(self, instance: object, value: Any) -> None:
         self._outside()

@@ -81,7 +81,9 @@ class ProcessVerbs:
             further = {**_streams(inputs), **_streams(broadcast or {})}
             if len(further) < len(inputs) + len(broadcast or {}):
                 both = sorted(set(inputs) & set(broadcast or {}))
-                raise BuildError(f"the input {both[0]!r} is given twice", hint="broadcast inputs have other names")
+                raise BuildError(
+                    f"the input {both[0]!r} is given twice", hint="broadcast inputs have other names"
+                )
             nodes = [(FIRST, self._node.schema), *((name, node.schema) for name, node in further.items())]
             options = ttl_options(ttl)
             found = processor_class(processor, nodes, len(broadcast or {}), local)
@@ -143,7 +145,7 @@ class ProcessVerbs:
         return KeyedStream(SilenceNode(inputs=inputs, at=at, duration=length, allowed_lateness=lateness))
 
 
-def _streams(given: Mapping[str, Stream]) -> dict[str, Node]:
+def _streams(given: Any) -> dict[str, Node]:
     """The further inputs by name."""
     from streamlib.streams.stream import Stream
 

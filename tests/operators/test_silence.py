@@ -46,7 +46,9 @@ def test_silences_are_those_of_plain_python(
     stamped = first.union(*others).event_time("ts", max_delay=format_duration(delay))
     keyed = stamped.filter(col("v") < 7).key_by("k")  # the watermark knows of rows that are filtered
     stream = keyed.silence(f"{duration}s", allowed_lateness=f"{lateness}s")
-    how = Variation(workers, batch_rows, seed=seed % 2**16, kills=kills, channel_bytes_max=dice.choice((1, 2**23)))
+    how = Variation(
+        workers, batch_rows, seed=seed % 2**16, kills=kills, channel_bytes_max=dice.choice((1, 2**23))
+    )
     nodes = [stream._node, stream.late._node]
     lists = {id(n): as_list_source(n.source) for n in topological(nodes) if isinstance(n, SourceNode)}
     found, late = play(nodes, lists, how)
@@ -70,7 +72,7 @@ def _silences(given: Input, duration: int, lateness: int) -> tuple[list[Any], in
         times.sort()
         ends = [*times[1:], None]
         for time, then in zip(times, ends, strict=True):
-            if then is None and time + duration <= horizon or then is not None and then > time + duration:
+            if time + duration <= horizon if then is None else then > time + duration:
                 found.append((key, time, time + duration))
     return sorted(found), len(kept) - len(on_time)
 
@@ -79,12 +81,16 @@ def _split(dice: random.Random) -> list[dict[str, Any]]:
     steps = [dice.randint(-20, 20) for _ in range(dice.choice((0, 1, 5, 25)))]
     disorder = dice.choice((0, 4, 100))
     steps.sort(key=lambda n: n + dice.randint(0, disorder))
-    return [{"t": n * SECOND, "k": dice.choice(["a", "b", "c", None]), "v": dice.randint(0, 9)} for n in steps]
+    return [
+        {"t": n * SECOND, "k": dice.choice(["a", "b", "c", None]), "v": dice.randint(0, 9)} for n in steps
+    ]
 
 
 def _table(rows: list[dict[str, Any]]) -> pa.Table:
     times = pa.array([row["t"] for row in rows], pa.int64()).cast(SCHEMA.field(0).type)
-    return pa.table([times, *(pa.array([r[n] for r in rows], SCHEMA.field(n).type) for n in ("k", "v"))], schema=SCHEMA)
+    return pa.table(
+        [times, *(pa.array([r[n] for r in rows], SCHEMA.field(n).type) for n in ("k", "v"))], schema=SCHEMA
+    )
 
 
 def beats(text: str, delay: str = "0s") -> sl.KeyedStream:
@@ -118,9 +124,12 @@ def test_every_way_to_run_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("unit", "duration", "wanted"), [("s", "2s", "s"), ("s", "1500ms", "ns"), ("us", "1500ms", "us"), ("ns", "1us", "ns")]
+    ("unit", "duration", "wanted"),
+    [("s", "2s", "s"), ("s", "1500ms", "ns"), ("us", "1500ms", "us"), ("ns", "1us", "ns")],
 )
-def test_bounds_have_the_type_of_the_time_where_it_is_fine_enough(unit: str, duration: str, wanted: str) -> None:
+def test_bounds_have_the_type_of_the_time_where_it_is_fine_enough(
+    unit: str, duration: str, wanted: str
+) -> None:
     rows = pa.table({"ts": pa.array([0, 10, 20], pa.timestamp(unit, "UTC")), "k": [1, 1, 2]})
     stream = sl.read_arrow(rows).event_time("ts", max_delay="0s").key_by("k").silence(duration)
     assert stream.schema.field("silence_end").type == pa.timestamp(wanted, "UTC")

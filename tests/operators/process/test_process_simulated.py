@@ -56,7 +56,9 @@ class Shared:
 
 
 def shown(state: Any, shared: Any) -> dict[str, Any]:
-    text = f"{state.total} {state.note} {list(state.items)} {dict(state.counts)} {sorted(shared.rules.items())}"
+    text = (
+        f"{state.total} {state.note} {list(state.items)} {dict(state.counts)} {sorted(shared.rules.items())}"
+    )
     return {"state": text, "limit": shared.limit}
 
 
@@ -208,7 +210,8 @@ def _split(dice: random.Random) -> list[Row]:
         steps.sort(key=lambda n: n + dice.randint(0, 4))
     values = range(60)
     return [
-        {"t": (step - 20) * SECOND, "k": dice.choice(["a", "b", "c", None]), "v": dice.choice(values)} for step in steps
+        {"t": (step - 20) * SECOND, "k": dice.choice(["a", "b", "c", None]), "v": dice.choice(values)}
+        for step in steps
     ]
 
 
@@ -221,7 +224,9 @@ def stream(given: Input) -> sl.Stream:
         )
         for rows in given.splits
     ]
-    first, *others = (sl.read(ArrowSource(rows, 3, name=f"{given.name} {n}")) for n, rows in enumerate(tables))
+    first, *others = (
+        sl.read(ArrowSource(rows, 3, name=f"{given.name} {n}")) for n, rows in enumerate(tables)
+    )
     return first.union(*others).event_time("ts", max_delay=format_duration(given.delay))
 
 
@@ -233,13 +238,17 @@ def processed(case: Case) -> Any:
     options: dict[str, Any] = {"other": streams["other"]} if "other" in streams else {}
     if "rules" in streams:
         options["broadcast"] = {"rules": streams["rules"]}
-    return streams["row"].key_by("k").process(
-        owner,
-        schema=OUT,
-        outputs={"side": SIDE},
-        ttl=None if case.ttl is None else format_duration(case.ttl),
-        allowed_lateness=format_duration(case.lateness),
-        **options,
+    return (
+        streams["row"]
+        .key_by("k")
+        .process(
+            owner,
+            schema=OUT,
+            outputs={"side": SIDE},
+            ttl=None if case.ttl is None else format_duration(case.ttl),
+            allowed_lateness=format_duration(case.lateness),
+            **options,
+        )
     )
 
 
@@ -254,9 +263,7 @@ def _without(names: list[str]) -> Any:
 def plain(case: Case) -> Plain:
     shared = Shared()
     run = Plain(
-        lambda state, ctx, what, given: act(
-            state, shared, PlainCalls(ctx), what, given, case.fails
-        ),
+        lambda state, ctx, what, given: act(state, shared, PlainCalls(ctx), what, given, case.fails),
         State,
         shared,
         case.lateness,
@@ -302,6 +309,8 @@ def test_a_call_that_fails_leaves_nothing_behind(case: Case) -> None:
     same(found, [row for to, row, _ in run.emitted if to is None])
     same(side, [row for to, row, _ in run.emitted if to == "side"])
     assert len(letters) == len(run.failed)
-    assert sorted((ns(r["ts"]), r["v"]) for r in letters if "a row that" in r["error_message"] and "on_row" in r["error_message"]) == sorted(
-        (given["t"], given["v"]) for what, given in run.failed if what == "row"
-    )
+    assert sorted(
+        (ns(r["ts"]), r["v"])
+        for r in letters
+        if "a row that" in r["error_message"] and "on_row" in r["error_message"]
+    ) == sorted((given["t"], given["v"]) for what, given in run.failed if what == "row")
