@@ -77,7 +77,7 @@ class Calls:
         self.made = processor.make(self.bound)
         self._own = dict(vars(self.made))
         for method in processor.methods:
-            call = getattr(self.made, method.callee.code.__name__)
+            call = getattr(self.made, method.name)
             self.handlers.append(call if method.make is None else _made_of(call, method.make))
 
     def close(self) -> None:

@@ -25,15 +25,32 @@ FIRST = "row"
 
 
 @dataclass(frozen=True, eq=False)
+class MethodCallee(Callee):
+    """A method, which has the name that it is called by, whatever function it is.
+
+    Attributes:
+        called: that name, with its class.
+    """
+
+    called: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.called
+
+
+@dataclass(frozen=True, eq=False)
 class Method:
     """A method of the user's that takes rows, or timers.
 
     Attributes:
+        name: as it is called.
         callee: the function, for messages.
         arguments: how rows are read; None for timers.
         make: makes the dataclass that is asked for of a row that is a dict.
     """
 
+    name: str
     callee: Callee
     arguments: RowArguments | None
     make: Callable[[dict[str, Any]], Any] | None
@@ -187,12 +204,13 @@ def _method(owner: type, name: str, schema: pa.Schema | None, local: Mapping[str
             expected=f"def {name}(self, {wants})",
             got=f"def {name}(self, {', '.join(map(str, parameters))})",
         )
-    callee = Callee(function, False, function, tuple(parameters))
+    called = f"{owner.__qualname__}.{name}"
+    callee = MethodCallee(function, False, function, tuple(parameters), called=called)
     if schema is None:
-        return Method(callee, None, None)
+        return Method(name, callee, None, None)
     annotation = plain(resolved(parameters[0].annotation, function, local))
     arguments = whole_row_arguments(callee, annotation, schema, local)
-    return Method(callee, RowArguments(arguments.columns, whole=True), arguments.make)
+    return Method(name, callee, RowArguments(arguments.columns, whole=True), arguments.make)
 
 
 def _missing(owner: type, name: str) -> Any:

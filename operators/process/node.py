@@ -23,7 +23,7 @@ from typing import Any, ClassVar
 import pyarrow as pa
 
 from streamlib.contracts import Operator
-from streamlib.errors import BuildError
+from streamlib.errors import BuildError, TypeMismatchError
 from streamlib.expr import Expr
 from streamlib.graph import BuildContext, Node
 from streamlib.operators.aggregation import from_input
@@ -90,18 +90,34 @@ class ProcessNode(OrderedNode):
     @cached_property
     def on(self) -> tuple[tuple[str, ...], ...]:
         """The key columns of each input; none of those that are broadcast."""
-        first = self.inputs[0]
-        further = [paired_keys(first, node, None, None)[1] for node in self.inputs[1 : self.keyed]]
+        first, further = self.inputs[0], []
+        for name, node in zip(self.names, self.inputs[1 : self.keyed], strict=False):
+            try:
+                further.append(paired_keys(first, node, None, None)[1])
+            except BuildError as error:
+                error.problem = f"{error.problem} in the input {name!r} of process"
+                error.hint = (
+                    f"say its keys, as many and in the order of the first input: {name}=other.key_by(...)"
+                )
+                raise
         return (first.keys, *further, *((),) * self.broadcast)
 
     @cached_property
     def key_fields_of(self) -> list[list[pa.Field]]:
         """The keys of each keyed input, in the types that it is compared in with the first."""
         first = self.inputs[0]
-        return [
-            key_fields(first, node, first.keys, on)
-            for node, on in zip(self.inputs[: self.keyed], self.on, strict=False)
-        ]
+        found = []
+        for name, node, on in zip((FIRST, *self.names), self.inputs[: self.keyed], self.on, strict=False):
+            try:
+                found.append(key_fields(first, node, first.keys, on))
+            except TypeMismatchError as error:
+                if node is not first:
+                    error.problem = (
+                        f"the keys of the input {name!r} of process have other types than the first input's"
+                    )
+                    error.expected, error.hint = "the same types", "cast them before: .cast({...})"
+                raise
+        return found
 
     @cached_property
     def plain_schemas(self) -> list[pa.Schema]:
