@@ -407,7 +407,7 @@ def test_timers_come_in_their_place(rows: str, wanted: list[str]) -> None:
 
 def test_a_timer_that_is_moved_all_the_time_stays_one() -> None:
     driven = t.harness(keyed("ts k v\n00:00:00 a x").process(Timed, schema={"what": str}))
-    for begin in range(0, 50):
+    for begin in range(50):
         driven.feed([{"ts": f"00:00:{begin:02}.{n:03}", "k": "a", "v": "set:t,20s"} for n in range(20)])
     driven.watermark(40 * SECOND)
     assert len(driven.operator.timers.heap) == 1  # type: ignore[attr-defined]
@@ -769,3 +769,22 @@ def test_inputs_that_cannot_be() -> None:
     with pytest.raises(BuildError, match="would keep every key for ever"):
         endless.process(on_row(noop), schema=N)
     assert "ttl=FOREVER" in endless.process(on_row(noop), schema=N, ttl=sl.FOREVER).explain()
+
+
+def test_the_operator_keeps_its_contract() -> None:
+    class Counted(sl.Processor):
+        n = sl.ValueState(int, 0)
+
+        def on_row(self, row: dict[str, Any], ctx: sl.Context) -> None:
+            count(self, row, ctx)
+            ctx.timer("t", after="2s")
+
+        def on_timer(self, name: str, ctx: sl.Context) -> None:
+            ctx.emit({"n": -self.n})
+
+    rows = t.table("ts k v\n" + "\n".join(f"00:00:{n * 7 % 30:02} {'abc'[n % 3]} {n}" for n in range(30)))
+    marks = [5 * SECOND, 12 * SECOND, 29 * SECOND]
+    rows = rows.sort_by("ts")
+    t.check_operator(keyed().process(Counted, schema=N), rows, marks)
+    t.check_operator(keyed().process(Counted, schema=N, ttl="3s", allowed_lateness="1s"), rows, marks)
+    t.check_operator(keyed().silence("2s"), rows, marks)
