@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from heapq import heappop, heappush
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from benchmarks.compare.job import MAX_DELAY, BytewaxStateful, Job
 from benchmarks.shapes import Shape
@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 
 GAP = timedelta(milliseconds=500)
 DELAY = timedelta(seconds=2)
+
+
+class Volume(TypedDict):
+    """What is read of a tick."""
+
+    volume: int
 
 
 class ProcessTimers(Job):
@@ -39,7 +45,7 @@ class ProcessTimers(Job):
             trades = sl.ValueState(int, 0)
             volume = sl.ValueState(int, 0)
 
-            def on_row(self, row: dict[str, Any], ctx: sl.Context) -> None:
+            def on_row(self, row: Volume, ctx: sl.Context) -> None:
                 self.trades += 1
                 self.volume += row["volume"]
                 ctx.timer("quiet", after="500ms")
