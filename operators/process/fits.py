@@ -63,67 +63,91 @@ def fit_of(kind: pa.DataType, hint: Any = None, local: Mapping[str, Any] | None 
     """
     local = {} if local is None else local
     hint, _ = without_none(plain(hint))
-    exact = _exact(kind, hint, local)
     reader = value_reader(hint, local)
 
-    def fit(value: Any) -> Any:
+    def slow(value: Any) -> Any:
         if value is None:
             return None
-        found = exact(value)
-        if found is not None:
-            return found
         found = python_values(array_of([value], kind))[0]
         return found if reader is None or found is None else reader(found)
+
+    if isinstance(hint, type) and issubclass(hint, enum.Enum):
+        return _if_exact(lambda value: type(value) is hint, slow)
+    return _of_rows(kind, hint, local, slow) or _of_values(kind, slow)
+
+
+def _of_values(kind: pa.DataType, slow: Fit) -> Fit:
+    """A function for values that one meets every day; all others go the slow way."""
+    is_ = pa.types
+    if is_.is_integer(kind):
+        return _integer(kind, slow)
+    if kind == pa.float64():
+        return _double(slow)
+    if is_.is_string(kind) or is_.is_large_string(kind):
+        return _text(slow)
+    if is_.is_timestamp(kind) and kind.unit in ("us", "ns"):
+        return _instant(None if kind.tz is None else zone_of(kind.tz), slow)
+    if is_.is_binary(kind) or is_.is_large_binary(kind):
+        return _if_exact(lambda value: type(value) is bytes, slow)
+    if is_.is_boolean(kind):
+        return _if_exact(lambda value: type(value) is bool, slow)
+    if is_.is_date32(kind):
+        return _if_exact(lambda value: type(value) is dt.date, slow)
+    return slow
+
+
+def _of_rows(kind: pa.DataType, hint: Any, local: Mapping[str, Any], slow: Fit) -> Fit | None:
+    """A function for values with parts, each of which is looked at; None for other types."""
+    is_ = pa.types
+    if is_.is_struct(kind):
+        quick = _dataclass(kind, hint, local) if dataclasses.is_dataclass(hint) else _dict(kind)
+    elif is_.is_list(kind) or is_.is_large_list(kind):
+        items = typing.get_args(hint)
+        quick = _list(fit_of(kind.value_type, items[0] if items else None, local))
+    else:
+        return None
+
+    def fit(value: Any) -> Any:
+        found = quick(value)
+        return slow(value) if found is None else found
 
     return fit
 
 
-def _exact(kind: pa.DataType, hint: Any, local: Mapping[str, Any]) -> Fit:
-    """A function for the values one meets every day; it gives None for all others."""
-    is_ = pa.types
-    if isinstance(hint, type) and issubclass(hint, enum.Enum):
-        return lambda value: value if type(value) is hint else None
-    if is_.is_integer(kind):
-        width = kind.bit_width
-        low, high = (
-            (0, 2**width - 1)
-            if is_.is_unsigned_integer(kind)
-            else (-(2 ** (width - 1)), 2 ** (width - 1) - 1)
-        )
-        return lambda value: value if type(value) is int and low <= value <= high else None
-    if kind == pa.float64():
-        return _double
-    if is_.is_string(kind) or is_.is_large_string(kind):
-        return lambda value: value if type(value) is str and value.isascii() else None
-    if is_.is_binary(kind) or is_.is_large_binary(kind):
-        return lambda value: value if type(value) is bytes else None
-    if is_.is_boolean(kind):
-        return lambda value: value if type(value) is bool else None
-    if is_.is_timestamp(kind) and kind.unit in ("us", "ns"):
-        zone = None if kind.tz is None else zone_of(kind.tz)
-        first, last = _YEARS_SAFE
-        return lambda value: (
-            value
-            if type(value) is dt.datetime and value.tzinfo is zone and first < value.year < last
-            else None
-        )
-    if is_.is_date32(kind):
-        return lambda value: value if type(value) is dt.date else None
-    if is_.is_struct(kind):
-        return _dataclass(kind, hint, local) if dataclasses.is_dataclass(hint) else _dict(kind)
-    if is_.is_list(kind) or is_.is_large_list(kind):
-        items = typing.get_args(hint)
-        return _list(fit_of(kind.value_type, items[0] if items else None, local))
-    return lambda value: None
+def _if_exact(is_exact: Callable[[Any], bool], slow: Fit) -> Fit:
+    return lambda value: value if is_exact(value) else slow(value)
 
 
-def _double(value: Any) -> float | None:
-    if type(value) is float:
-        return value
-    if type(value) is int:
-        near = float(value) if abs(value) < 1 << 1000 else 0.0
-        return near if near == value else None
-    return None
+def _integer(kind: pa.DataType, slow: Fit) -> Fit:
+    width = kind.bit_width
+    unsigned = pa.types.is_unsigned_integer(kind)
+    low, high = (0, 2**width - 1) if unsigned else (-(2 ** (width - 1)), 2 ** (width - 1) - 1)
+    return lambda value: value if type(value) is int and low <= value <= high else slow(value)
+
+
+def _double(slow: Fit) -> Fit:
+    def fit(value: Any) -> Any:
+        if type(value) is float:
+            return value
+        if type(value) is int and -(2**53) <= value <= 2**53:
+            return float(value)
+        return slow(value)
+
+    return fit
+
+
+def _text(slow: Fit) -> Fit:
+    return lambda value: value if type(value) is str and value.isascii() else slow(value)
+
+
+def _instant(zone: dt.tzinfo | None, slow: Fit) -> Fit:
+    first, last = _YEARS_SAFE
+
+    def fit(value: Any) -> Any:
+        is_plain = type(value) is dt.datetime and value.tzinfo is zone and first < value.year < last
+        return value if is_plain else slow(value)
+
+    return fit
 
 
 def _dict(kind: pa.DataType) -> Fit:

@@ -179,7 +179,11 @@ class Bound:
         try:
             return self.spec.fit(value)
         except Misfit as error:
-            raise misfit_of(error, f"gave state {self.name!r} a value that does not fit it") from error
+            raise self.misfit(error) from error
+
+    def misfit(self, error: Misfit) -> Misfit:
+        """The error of a value that does not fit, with the name of the state."""
+        return misfit_of(error, f"gave state {self.name!r} a value that does not fit it")
 
     def fit_key(self, key: Any) -> Any:
         """The key of a map as it is kept. Raises Misfit."""
@@ -234,28 +238,18 @@ class BoundValue(Bound):
 
 def attribute(bound: Bound) -> property:
     """A plain value of the key whose turn it is: reading and writing cost little more than with any attribute."""
-    turn, name, default, fit = bound.turn, bound.name, bound.default, bound.fit
-    exact = _PLAIN.get(bound.spec.type)
+    turn, name, default, fit = bound.turn, bound.name, bound.default, bound.spec.fit
 
     def read(_: object) -> Any:
         return turn.cells.get(name, default)
 
     def write(_: object, value: Any) -> None:
-        if type(value) is not exact:
-            value = fit(value)
-        turn.cells[name] = value
+        try:
+            turn.cells[name] = fit(value)
+        except Misfit as error:
+            raise bound.misfit(error) from error
 
-    def write_int(_: object, value: Any) -> None:
-        if type(value) is not int or not _INT64[0] <= value <= _INT64[1]:
-            value = fit(value)
-        turn.cells[name] = value
-
-    return property(read, write_int if exact is int else write)
-
-
-_INT64 = (-(2**63), 2**63 - 1)
-_PLAIN = {pa.int64(): int, pa.float64(): float, pa.bool_(): bool}
-"""The Python type whose values need no further look."""
+    return property(read, write)
 
 
 class BoundContainer(Bound):

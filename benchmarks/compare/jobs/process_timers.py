@@ -7,6 +7,7 @@ a key's ticks until two seconds of later ones are there, and looks itself whethe
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -72,6 +73,20 @@ class ProcessTimers(Job):
                 GROUP BY symbol, run
             """
         }
+
+    def polars(self) -> dict[str, Callable[[Any], Any]]:
+        import polars as pl
+
+        ts, symbol = pl.col("ts"), pl.col("symbol")
+
+        def one_sort(rows: Any) -> Any:
+            begins = (ts - ts.shift(1) > GAP) | symbol.ne_missing(symbol.shift(1))
+            found = rows.sort("symbol", "ts").group_by(begins.cum_sum().alias("run"))
+            return found.agg(
+                symbol=symbol.first(), ended=ts.last() + GAP, trades=pl.len(), volume=pl.col("volume").sum()
+            )
+
+        return {"sort by symbol": one_sort}
 
     def bytewax(self) -> BytewaxStateful:
         def line(symbol: str, run: Any) -> str:
