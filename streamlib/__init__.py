@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from streamlib._version import __version__
     from streamlib.connectors.formats import arrow, csv, jsonl, lines, parquet, raw_bytes, regex
+    from streamlib.contracts import Context, ListState, MapState, Processor, ValueState
     from streamlib.errors import (
         BuildError,
         ColumnNotFoundError,
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
         FOREVER,
         UNTIL_END,
         KeyedStream,
+        ProcessedStream,
         RollingStream,
         Stream,
         Table,
@@ -68,6 +70,7 @@ if TYPE_CHECKING:
 _HOME = {
     "streamlib._version": ("__version__",),
     "streamlib.connectors.formats": ("arrow", "csv", "jsonl", "lines", "parquet", "raw_bytes", "regex"),
+    "streamlib.contracts": ("Context", "ListState", "MapState", "Processor", "ValueState"),
     "streamlib.errors": (
         "BuildError",
         "ColumnNotFoundError",
@@ -106,6 +109,7 @@ _HOME = {
         "FOREVER",
         "UNTIL_END",
         "KeyedStream",
+        "ProcessedStream",
         "RollingStream",
         "Stream",
         "Table",
@@ -123,10 +127,15 @@ __all__ = [
     "UNTIL_END",
     "BuildError",
     "ColumnNotFoundError",
+    "Context",
     "DataError",
     "Expr",
     "Job",
     "KeyedStream",
+    "ListState",
+    "MapState",
+    "ProcessedStream",
+    "Processor",
     "Report",
     "Retry",
     "RollingStream",
@@ -137,6 +146,7 @@ __all__ = [
     "Table",
     "TypeMismatchError",
     "UserFunctionError",
+    "ValueState",
     "WindowedStream",
     "__version__",
     "agg",

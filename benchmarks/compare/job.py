@@ -38,6 +38,7 @@ JOBS = (
     "scan",
     "scan_disorder",
     "stateful_batch",
+    "process_timers",
     "csv_to_parquet",
 )
 """The jobs, in the order in which they run."""
@@ -72,6 +73,19 @@ class BytewaxState:
     """
 
     step: Callable[[Any, Any], Any]
+    line: Callable[[str, Any], str]
+
+
+@dataclass(frozen=True)
+class BytewaxStateful:
+    """State by key of one's own for Bytewax.
+
+    Attributes:
+        logic: gives what builds a key's logic, once Bytewax can be imported.
+        line: the text of a result, from the key and what the logic gave.
+    """
+
+    logic: Callable[[], Any]
     line: Callable[[str, Any], str]
 
 
@@ -139,8 +153,8 @@ class Job:
         """A query on the view ``events``, whose column ``t`` is the event time in milliseconds."""
         raise NotOffered
 
-    def bytewax(self) -> BytewaxWindow | BytewaxState | Callable[[list[str]], list[str]]:
-        """A window or a state by key, or what becomes of a list of lines."""
+    def bytewax(self) -> BytewaxWindow | BytewaxState | BytewaxStateful | Callable[[list[str]], list[str]]:
+        """A window or state by key, or what becomes of a list of lines."""
         raise NotOffered
 
     def pathway(self, table: Any) -> Any:

@@ -128,22 +128,35 @@ def _whole_row(
     fields = row_types(kind, local)
     if is_column and pa.types.is_struct(schema.field(parameter.name).type):
         return None  # the column itself has values with fields
-    if fields is not None:
-        is_dataclass = dataclasses.is_dataclass(kind)
-        if not is_dataclass and not typing.is_typeddict(kind):
-            raise BuildError(
-                f"{callee.described} cannot be given rows as {kind.__name__}",
-                expected="a dataclass, a TypedDict or a dict for the whole row",
-            )
-        make = reader_of(kind, local) if is_dataclass else None
-        return RowArguments(_read_by(kind, fields, schema, local), whole=True, make=make)
-    if is_mapping(kind):
-        return RowArguments(None, whole=True)
+    if fields is not None or is_mapping(kind):
+        return whole_row_arguments(callee, kind, schema, local)
     if is_column:
         return None
     if kind in _SCALARS:
         raise ColumnNotFoundError.of(parameter.name, schema.names)
     return RowArguments(None, whole=True, guessed=parameter.name)
+
+
+def whole_row_arguments(
+    callee: Callee, annotation: Any, schema: pa.Schema, local: Mapping[str, Any]
+) -> RowArguments:
+    """How `callee` wants a whole row that is annotated so: without a class of rows it is a dict.
+
+    Raises:
+        BuildError: the annotation is a class that rows cannot be made of.
+    """
+    kind, _ = without_none(annotation)
+    fields = row_types(kind, local)
+    if fields is None:
+        return RowArguments(None, whole=True)
+    is_dataclass = dataclasses.is_dataclass(kind)
+    if not is_dataclass and not typing.is_typeddict(kind):
+        raise BuildError(
+            f"{callee.described} cannot be given rows as {kind.__name__}",
+            expected="a dataclass, a TypedDict or a dict for the whole row",
+        )
+    make = reader_of(kind, local) if is_dataclass else None
+    return RowArguments(_read_by(kind, fields, schema, local), whole=True, make=make)
 
 
 def _read_by(
@@ -199,7 +212,7 @@ def reader_of(owner: type, local: Mapping[str, Any]) -> Callable[[dict[str, Any]
     """Makes an instance of a dataclass of a row; fields that are dataclasses or Enums become such too."""
     nested: dict[str, Callable[[Any], Any]] = {}
     for name, hint in (row_types(owner, local) or {}).items():
-        reader = _value_reader(hint, local)
+        reader = value_reader(hint, local)
         if reader is not None:
             nested[name] = reader
     if not nested:
@@ -211,7 +224,8 @@ def reader_of(owner: type, local: Mapping[str, Any]) -> Callable[[dict[str, Any]
     return make
 
 
-def _value_reader(hint: Any, local: Mapping[str, Any]) -> Callable[[Any], Any] | None:
+def value_reader(hint: Any, local: Mapping[str, Any]) -> Callable[[Any], Any] | None:
+    """What makes a dataclass or an Enum of a plain value, where `hint` says so; else None."""
     hint, _ = without_none(plain(hint))
     make: Callable[[Any], Any] | None = None
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
@@ -219,7 +233,7 @@ def _value_reader(hint: Any, local: Mapping[str, Any]) -> Callable[[Any], Any] |
     elif isinstance(hint, type) and issubclass(hint, enum.Enum):
         make = hint
     elif typing.get_origin(hint) is list and typing.get_args(hint):
-        item = _value_reader(typing.get_args(hint)[0], local)
+        item = value_reader(typing.get_args(hint)[0], local)
         make = None if item is None else lambda values: [item(v) for v in values]
     if make is None:
         return None

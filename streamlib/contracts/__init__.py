@@ -3,6 +3,7 @@
 from streamlib.contracts.aggregate import Aggregate
 from streamlib.contracts.format import Format, FormatReader, FormatWriter
 from streamlib.contracts.operators import Operator, Output, Refusal, State, Tagged, Wait
+from streamlib.contracts.processor import Context, Declared, ListState, MapState, Processor, ValueState
 from streamlib.contracts.sink import Sink, SinkWriter
 from streamlib.contracts.source import PENDING, Block, Pending, Refused, Source, Split, SplitReader, Wake
 from streamlib.contracts.window import OverlappingWindow, Window
@@ -11,13 +12,18 @@ __all__ = [
     "PENDING",
     "Aggregate",
     "Block",
+    "Context",
+    "Declared",
     "Format",
     "FormatReader",
     "FormatWriter",
+    "ListState",
+    "MapState",
     "Operator",
     "Output",
     "OverlappingWindow",
     "Pending",
+    "Processor",
     "Refusal",
     "Refused",
     "Sink",
@@ -27,6 +33,7 @@ __all__ = [
     "SplitReader",
     "State",
     "Tagged",
+    "ValueState",
     "Wait",
     "Wake",
     "Window",

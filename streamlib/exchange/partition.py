@@ -14,15 +14,19 @@ class Partitioner:
     Args:
         keys: the key columns.
         workers: how many there are.
+        everywhere: every worker is sent all rows instead.
     """
 
-    def __init__(self, keys: tuple[str, ...], workers: int) -> None:
+    def __init__(self, keys: tuple[str, ...], workers: int, everywhere: bool = False) -> None:
         self.keys = list(keys)
         self.workers = workers
+        self.everywhere = everywhere
         self._encoder: KeyEncoder | None = None
 
     def parts(self, batch: Batch) -> list[tuple[int, Batch]]:
         """The parts that are not empty, with their workers; rows keep their order."""
+        if self.everywhere:
+            return [(worker, batch) for worker in range(self.workers)]
         if not self.keys:
             return [(0, batch)]
         columns = [batch.rows.column(name) for name in self.keys]

@@ -28,9 +28,7 @@ def dead_letter_schema(node: Node) -> pa.Schema:
     Of a step: those of the rows it was given, so that they can be sent through it again. Of a source:
     ``error_data``, the record's bytes as they came.
     """
-    row = (
-        [pa.field(DATA, pa.binary(), False)] if isinstance(node, SourceNode) else list(node.inputs[0].schema)
-    )
+    row = [pa.field(DATA, pa.binary(), False)] if isinstance(node, SourceNode) else list(node.refused_schema)
     return pa.schema([*row, *WHY])
 
 

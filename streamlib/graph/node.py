@@ -146,6 +146,11 @@ class Node(ABC):
     """Whether single rows may be more than it can work on. ``rows``: its operator has no state, and
     `on_batch` may be called again with parts of a batch; ``checked``: the operator has `check`."""
 
+    @property
+    def refused_schema(self) -> pa.Schema:
+        """The columns of rows that it refuses."""
+        return self.inputs[0].schema
+
     # What runs.
 
     exchange_by: ClassVar[bool] = False
@@ -155,8 +160,12 @@ class Node(ABC):
         """The columns of input `side` that choose the worker, where `exchange_by`."""
         return self.keys
 
-    def state_keys(self, table: str) -> tuple[str, ...]:
-        """The columns of its state table `table` that choose the worker, where `exchange_by`."""
+    def broadcasts(self, side: int) -> bool:
+        """Whether every worker is given all rows of input `side`, where `exchange_by`."""
+        return False
+
+    def state_keys(self, table: str) -> tuple[str, ...] | None:
+        """The columns of its state table `table` that choose the worker, where `exchange_by`; None: all have it."""
         return self.keys
 
     combines: ClassVar[bool] = False

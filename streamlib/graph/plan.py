@@ -26,6 +26,7 @@ class Edge:
         tag: the side output it carries; None for the main one.
         channel: whether it goes through a channel (else it is a call in the same stack).
         keys: the columns that choose the worker; None where rows stay on their worker.
+        everywhere: whether every worker is sent all rows; then `keys` is empty.
     """
 
     target: int
@@ -33,6 +34,7 @@ class Edge:
     tag: str | None = None
     channel: bool = False
     keys: tuple[str, ...] | None = None
+    everywhere: bool = False
 
 
 @dataclass(slots=True)
@@ -162,7 +164,8 @@ def plan_graph(
             feeder = steps[sided[id(source.inputs[0]), tag]]
         else:
             feeder = steps[made[id(source)]]
-        feeder.edges.append(Edge(target.index, side, tag, channel, keys))
+        everywhere = keys is not None and target.node.broadcasts(side)
+        feeder.edges.append(Edge(target.index, side, tag, channel, () if everywhere else keys, everywhere))
         target.sides.append(feeder.index)
 
     for original in nodes:
@@ -188,7 +191,7 @@ def plan_graph(
             first.on_error = node.on_error or on_error
         for tag in _tags(nodes, original):
             sided[id(original), tag] = first.index
-            first.late_read = first.late_read or tag in ("late", "late_left", "late_right")
+            first.late_read = first.late_read or tag == "late" or tag.startswith("late_")
             if tag == DEAD_LETTERS:
                 first.dead_letters_read = True
                 _check_dead_letters(first)

@@ -112,7 +112,7 @@ class Execution:
             exchanged = any(i.edge.keys is not None for i in self.shared.incoming[step.index])
             for name, table in state.items():
                 keys = step.node.state_keys(name) if exchanged else ()
-                partitioner = Partitioner(keys, self.plan.workers)
+                partitioner = Partitioner(keys or (), self.plan.workers, everywhere=keys is None)
                 for rows in table.to_batches():
                     for worker, part in partitioner.parts(Batch(rows)):
                         own = pa.Table.from_batches([part.rows], table.schema)

@@ -46,7 +46,7 @@ class Refuser:
         self.at: Location | None = node.at
         self.checked = node.refuses == "checked"
         self.read = read and policy.policy == "dead_letter"
-        self.schema = None if isinstance(node, SourceNode) else node.inputs[0].schema
+        self.schema = None if isinstance(node, SourceNode) else node.refused_schema
         self.letters_schema = dead_letter_schema(node)
         self.pause = pause or threading.Event().wait
         self.refused = 0

@@ -116,7 +116,9 @@ class Worker:
                 )
             for edge in step.edges:
                 if edge.keys is not None:
-                    self._partitioners[step.index, edge] = Partitioner(edge.keys, self.run.plan.workers)
+                    self._partitioners[step.index, edge] = Partitioner(
+                        edge.keys, self.run.plan.workers, edge.everywhere
+                    )
 
     def _stage_heads(self) -> list[int | None]:
         heads: list[int | None] = [None] * self._stages

@@ -25,6 +25,7 @@ from streamlib.streams.functions import FunctionVerbs
 from streamlib.streams.joins import JoinVerbs
 from streamlib.streams.looking import LookingVerbs
 from streamlib.streams.ordered import OrderedVerbs
+from streamlib.streams.processes import ProcessVerbs
 from streamlib.streams.rows import RowVerbs
 from streamlib.streams.running import RunningVerbs
 from streamlib.streams.sockets import SocketVerbs
@@ -328,7 +329,7 @@ class Stream(LookingVerbs, RowVerbs, FunctionVerbs, JoinVerbs, ErrorVerbs, Socke
         return collect(self._node, workers=workers, batch_rows=batch_rows)
 
 
-class KeyedStream(OrderedVerbs, RunningVerbs, StatefulVerbs, Stream):
+class KeyedStream(OrderedVerbs, ProcessVerbs, RunningVerbs, StatefulVerbs, Stream):
     """A stream whose rows belong to keys."""
 
 

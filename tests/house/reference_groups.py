@@ -83,6 +83,20 @@ GROUPS = (
         ),
     ),
     Group(
+        "Own state",
+        "A Python class with state for each key, timers and several inputs: [State of your own](process.md).",
+        (
+            "sl.Processor",
+            "sl.Context",
+            "Context.*",
+            "sl.ValueState",
+            "sl.ListState",
+            "sl.MapState",
+            "sl.ProcessedStream",
+            "ProcessedStream.*",
+        ),
+    ),
+    Group(
         "Windows",
         "Rows of a span of event time, by key or without.",
         (

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.compare.engines.base import Case, Engine, Task, csv_answer
-from benchmarks.compare.job import BytewaxState, BytewaxWindow, Job
+from benchmarks.compare.job import BytewaxState, BytewaxStateful, BytewaxWindow, Job
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -72,6 +72,10 @@ def flow(job: Job, task: Task) -> Any:
             op.stateful_map("state", rows, plan.step),
             lambda result: (result[0], made_of(*result)),
         )
+    elif isinstance(plan, BytewaxStateful):
+        rows = op.flat_map_batch("parse", lines, lambda batch: [parse(x) for x in batch if x[0] != '"'])
+        found, shown = op.stateful("state", rows, plan.logic()), plan.line
+        text = op.map("text", found, lambda result: (result[0], shown(result[0], result[1])))
     else:
         work = plan
         text = op.flat_map_batch(
