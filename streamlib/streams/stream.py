@@ -19,6 +19,7 @@ from streamlib.errors import BuildError, user_location
 from streamlib.eventtime import IdlePolicy
 from streamlib.expr import Expr, col, named_exprs, to_expr
 from streamlib.graph import SideNode, SinkNode
+from streamlib.streams.dedup import DedupVerbs
 from streamlib.streams.errors import ErrorVerbs
 from streamlib.streams.foreign import ForeignVerbs
 from streamlib.streams.functions import FunctionVerbs
@@ -47,7 +48,16 @@ UNTIL_END = UntilEnd()
 """A `max_delay` for batch work: the watermark waits for the end of the input, and no row is late."""
 
 
-class Stream(LookingVerbs, RowVerbs, FunctionVerbs, JoinVerbs, ErrorVerbs, SocketVerbs, ForeignVerbs):
+class Stream(
+    LookingVerbs,
+    RowVerbs,
+    FunctionVerbs,
+    JoinVerbs,
+    DedupVerbs,
+    ErrorVerbs,
+    SocketVerbs,
+    ForeignVerbs,
+):
     """Rows that never change, on their way."""
 
     # Time.
