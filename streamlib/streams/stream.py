@@ -29,6 +29,7 @@ from streamlib.streams.ordered import OrderedVerbs
 from streamlib.streams.rows import RowVerbs
 from streamlib.streams.running import RunningVerbs
 from streamlib.streams.sockets import SocketVerbs
+from streamlib.streams.top_n import TopNVerbs
 
 if TYPE_CHECKING:
     from streamlib.operators.windows.session import SessionWindow
@@ -54,6 +55,7 @@ class Stream(
     FunctionVerbs,
     JoinVerbs,
     DedupVerbs,
+    TopNVerbs,
     ErrorVerbs,
     SocketVerbs,
     ForeignVerbs,
