@@ -20,6 +20,7 @@ from streamlib.eventtime import IdlePolicy
 from streamlib.expr import Expr, col, named_exprs, to_expr
 from streamlib.graph import SideNode, SinkNode
 from streamlib.streams.dedup import DedupVerbs
+from streamlib.streams.effects import EffectVerbs
 from streamlib.streams.errors import ErrorVerbs
 from streamlib.streams.foreign import ForeignVerbs
 from streamlib.streams.functions import FunctionVerbs
@@ -56,6 +57,7 @@ class Stream(
     JoinVerbs,
     DedupVerbs,
     TopNVerbs,
+    EffectVerbs,
     ErrorVerbs,
     SocketVerbs,
     ForeignVerbs,
