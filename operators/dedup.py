@@ -210,6 +210,7 @@ class KeepFirstOperator(DedupOperator):
     def __init__(self, node: DedupNode, context: BuildContext) -> None:
         super().__init__(node, context)
         self.seen = SeenKeys(node.id_fields, node.within)
+        self.wanted = None if self.duplicates_read else context.wanted
 
     def work(self, rows: Batch) -> Iterator[Output]:
         """Yields the rows whose id has not come out within the time before."""
@@ -221,6 +222,9 @@ class KeepFirstOperator(DedupOperator):
         """The rows whose id is new."""
         times = rows.time if rows.time is not None else np.zeros(len(rows), dtype=np.int64)
         new = self.seen.add(rows.rows.select(self.node.columns), times)
+        if self.wanted is not None:
+            names = [name for name in rows.rows.schema.names if name in self.wanted]
+            rows = rows.with_rows(rows.rows.select(names))
         if new.all():
             yield Batch(rows.rows, rows.time)
             return

@@ -26,6 +26,7 @@ from streamlib.state.seen_probe import (
     CHUNK_BITS,
     CHUNK_BYTES,
     CHUNK_ENDS,
+    CHUNK_LINKED,
     CHUNK_NULLS,
     CHUNK_RECORDS,
     CHUNK_WORDS,
@@ -43,6 +44,7 @@ from streamlib.state.seen_probe import (
     RECORD_WORDS,
     UNLIMITED,
     forget_chunk,
+    purge,
     see_rows,
 )
 
@@ -54,6 +56,8 @@ CHUNK_MAX = 1 << CHUNK_BITS
 _CHUNKS_PER_ALL = 16
 _CHUNKS_MAX = 1 << (32 - CHUNK_BITS)
 _BYTES_MAX = 2**31 - 1
+_SPARE_MAX = 4
+"""Chunks that are over and wait to be filled again: new memory costs more than what is written to it."""
 _SHRINK = 8
 """A table is made smaller when it could be so many times smaller."""
 
@@ -72,6 +76,12 @@ class _Chunk:
         self.count = 0
         self.high = MIN_TIME
 
+    def clear(self) -> None:
+        """Takes back all records."""
+        self.nulls.fill(0)
+        self.keys = []
+        self.count, self.high = 0, MIN_TIME
+
     @property
     def nbytes(self) -> int:
         """Bytes reserved."""
@@ -82,7 +92,7 @@ class _Chunk:
 class SeenKeys:
     """Keys with the times of their kept rows.
 
-    A key takes 24 bytes, its bytes where it is no single number, and 13 to 27 bytes of table. A key of several
+    A key takes 25 bytes, its bytes where it is no single number, and 13 to 40 bytes of table. A key of several
     columns is held twice: encoded, and as it came.
 
     Args:
@@ -116,6 +126,11 @@ class SeenKeys:
         self.rows = 0
         self._chunks: dict[int, _Chunk] = {}
         self._free: list[int] = []
+        self._over = 0
+        """Entries whose chunk is over,"""
+        self._named: list[int] = []
+        """and the numbers of these chunks."""
+        self._spare: list[_Chunk] = []
         self._directory = np.zeros((16, CHUNK_WORDS), dtype=np.int64)
         self._head = np.zeros(HEAD_WORDS, dtype=np.int64)
         self._set_table(np.zeros(table_places(1), dtype=np.uint64))
@@ -124,7 +139,8 @@ class SeenKeys:
     @property
     def nbytes(self) -> int:
         """Bytes reserved."""
-        return int(self._table.nbytes + sum(chunk.nbytes for chunk in self._chunks.values()))
+        chunks = sum(chunk.nbytes for chunk in [*self._chunks.values(), *self._spare])
+        return int(self._table.nbytes + chunks)
 
     def add(self, keys: pa.RecordBatch, times: Int64s) -> npt.NDArray[np.bool_]:
         """Which rows are new; these are kept. Of rows of one key an earlier one of the batch counts first.
@@ -179,19 +195,37 @@ class SeenKeys:
                 self._begin()
             return
         for number in over:
-            chunk = self._chunks[number]
-            gone = forget_chunk(
+            self._let_go(number)
+        keys = int(self._head[HEAD_KEYS]) - self._over
+        if over and table_places(2 * keys + 1) * _SHRINK <= len(self._table):
+            self._purge()
+            self._move_table(table_places(2 * keys + 1))
+
+    def _let_go(self, number: int) -> None:
+        """A chunk is over. Where nothing but the table names its records, its entries stay for now."""
+        chunk, words = self._chunks.pop(number), self._directory[number]
+        self.rows -= chunk.count
+        if words[CHUNK_LINKED]:
+            self._head[HEAD_KEYS] -= forget_chunk(
                 address(self._directory), number, chunk.count, address(self._table), len(self._table) - 1
             )
-            self._head[HEAD_KEYS] -= gone
-            self.rows -= chunk.count
-            del self._chunks[number]
             self._free.append(number)
-            if number == self._head[HEAD_CHUNK]:
-                self._open_chunk()
-        keys = int(self._head[HEAD_KEYS])
-        if over and table_places(max(1, keys)) * _SHRINK <= len(self._table):
-            self._move_table(table_places(2 * keys + 1))
+        else:
+            self._over += chunk.count
+            self._named.append(number)
+        words[:] = 0
+        self._spare = [*self._spare, chunk][-_SPARE_MAX:]
+        if number == self._head[HEAD_CHUNK]:
+            self._open_chunk()
+
+    def _purge(self) -> None:
+        """Takes out the entries of chunks that are over, whose numbers are free then."""
+        gone = purge(address(self._directory), address(self._table), len(self._table) - 1)
+        assert gone == self._over, "each record of a chunk without links has an entry"
+        self._head[HEAD_KEYS] -= gone
+        self._over = 0
+        self._free += self._named
+        self._named = []
 
     def snapshot(self) -> Iterator[tuple[pa.RecordBatch, Int64s]]:
         """The keys of kept rows and their times, ns, part by part."""
@@ -229,6 +263,8 @@ class SeenKeys:
             grown[: head[HEAD_USED]] = chunk.bytes[: head[HEAD_USED]]
             chunk.bytes = grown
             self._describe(int(head[HEAD_CHUNK]))
+        elif 3 * self._over >= head[HEAD_KEYS]:
+            self._purge()
         else:
             self._move_table(len(self._table) * (4 if len(self._table) < 4096 else 2))
 
@@ -237,13 +273,19 @@ class SeenKeys:
         if self._free:
             number = self._free.pop()
         else:
-            number = len(self._chunks)
+            number = len(self._chunks) + len(self._named)
             if number == _CHUNKS_MAX:
                 raise MemoryError("there are more than 2**32 keys")
             if number == len(self._directory):
                 self._directory = np.concatenate([self._directory, np.zeros_like(self._directory)])
         size = room * (self._mean_bytes + self._mean_bytes // 4 + 8)
-        self._chunks[number] = _Chunk(room, self._is_bytes, size)
+        fits = [c for c in self._spare if len(c.nulls) == room and len(c.bytes) >= size * self._is_bytes]
+        if fits:
+            chunk = self._chunks[number] = fits[0]
+            self._spare.remove(chunk)
+            chunk.clear()
+        else:
+            self._chunks[number] = _Chunk(room, self._is_bytes, size)
         head = self._head
         head[HEAD_CHUNK], head[HEAD_ROOM], head[HEAD_HIGH] = number, room, MIN_TIME
         head[HEAD_COUNT] = head[HEAD_USED] = 0

@@ -2,8 +2,9 @@
 
 A table with open addressing has an entry of 8 bytes for each key: the upper half of its hash, and one more than
 the number of the record of its newest kept row. Records lie in chunks, by arrival, so that a new key costs one
-random access, to the table. The kept rows of one key are linked in the order of time, newest first: a row looks
-at those that are newer than itself by more than it may repeat, and at one more.
+random access, to the table. A chunk that is over goes as a whole; its entries are passed over until `purge` takes
+all such out at once. The kept rows of one key are linked in the order of time, newest first: a row looks at those
+that are newer than itself by more than it may repeat, and at one more.
 """
 
 from __future__ import annotations
@@ -36,10 +37,11 @@ word, one more than their numbers; 0: none)."""
 _RECORD = np.int64(8 * RECORD_WORDS)
 RECORD_WORD, RECORD_TIME, RECORD_LINKS = range(RECORD_WORDS)
 
-CHUNK_WORDS = 4
-CHUNK_RECORDS, CHUNK_NULLS, CHUNK_ENDS, CHUNK_BYTES = range(CHUNK_WORDS)
-"""Words of the directory for each chunk, all addresses: its records, a flag for each that says whether it is null,
-where the bytes of each key end (behind a zero), and these bytes."""
+CHUNK_WORDS = 5
+CHUNK_RECORDS, CHUNK_NULLS, CHUNK_ENDS, CHUNK_BYTES, CHUNK_LINKED = range(CHUNK_WORDS)
+"""Words of the directory for each chunk. Addresses: of its records (0: the chunk is over, and so are the entries
+that name it), of a flag for each that says whether it is null, of where the bytes of each key end (behind a zero),
+and of these bytes. And whether one of its records is linked to others."""
 CHUNK_BITS = 16
 """A record's number is that of its chunk, and below so many bits its place in there."""
 
@@ -62,10 +64,15 @@ _IN_CHUNK = np.int64((1 << CHUNK_BITS) - 1)
 
 
 @inline
+def chunk_of(directory: I64, number: I64) -> I64:
+    """The address of the words of a record's chunk."""
+    return directory + (number >> _CHUNK_BITS) * np.int64(8 * CHUNK_WORDS)
+
+
+@inline
 def record_of(directory: I64, number: I64) -> I64:
     """The address of a record."""
-    chunk = directory + (number >> _CHUNK_BITS) * np.int64(8 * CHUNK_WORDS)
-    return load_i64(chunk, CHUNK_RECORDS) + (number & _IN_CHUNK) * _RECORD
+    return load_i64(chunk_of(directory, number), CHUNK_RECORDS) + (number & _IN_CHUNK) * _RECORD
 
 
 @inline
@@ -78,7 +85,7 @@ def half_of(word: I64, is_null: bool) -> I64:
 @inline
 def has_bytes(directory: I64, number: I64, address: I64, length: I64) -> bool:
     """Whether a record's key has these bytes."""
-    chunk = directory + (number >> _CHUNK_BITS) * np.int64(8 * CHUNK_WORDS)
+    chunk = chunk_of(directory, number)
     at = number & _IN_CHUNK
     ends = load_i64(chunk, CHUNK_ENDS)
     begin = load_i64(ends, at)
@@ -198,8 +205,10 @@ def see_rows(
             while entry != _ZERO:
                 if entry >> _HALF == half:
                     number = np.int64(entry & _LOW_HALF) - np.int64(1)
-                    if load_u64(record_of(directory, number), RECORD_WORD) == word and (
-                        not is_long or has_bytes(directory, number, data + begin, length)
+                    if (
+                        load_i64(chunk_of(directory, number), CHUNK_RECORDS) != 0
+                        and load_u64(record_of(directory, number), RECORD_WORD) == word
+                        and (not is_long or has_bytes(directory, number, data + begin, length))
                     ):
                         repeats, newer, older = place_in_time(directory, number, time, within)
                         break
@@ -231,9 +240,13 @@ def see_rows(
             if older != 0:
                 before = record_of(directory, older - np.int64(1))
                 link(before, older_of(before), number)
+                store_i64(chunk, CHUNK_LINKED, 1)
+                store_i64(chunk_of(directory, older - np.int64(1)), CHUNK_LINKED, 1)
             if newer != 0:
                 after = record_of(directory, newer - np.int64(1))
                 link(after, number, newer_of(after))
+                store_i64(chunk, CHUNK_LINKED, 1)
+                store_i64(chunk_of(directory, newer - np.int64(1)), CHUNK_LINKED, 1)
             else:
                 store_u64(table, place, (half << _HALF) | np.uint64(number))
             new[at] = 1
@@ -265,9 +278,37 @@ def take_out(table: I64, mask: I64, place: I64) -> None:
     store_u64(table, hole, _ZERO)
 
 
+@kernel("int64(int64, int64, int64)")
+def purge(directory: I64, table: I64, mask: I64) -> I64:
+    """Takes out the entries whose chunk is over; returns how many. The table has a free place."""
+    gone, begin = np.int64(0), np.int64(0)
+    while load_u64(table, begin) != _ZERO:
+        begin += np.int64(1)
+    for offset in range(1, mask + 1):
+        place = (begin + offset) & mask
+        entry = load_u64(table, place)
+        if entry == _ZERO:
+            continue
+        number = np.int64(entry & _LOW_HALF) - np.int64(1)
+        store_u64(table, place, _ZERO)
+        if load_i64(chunk_of(directory, number), CHUNK_RECORDS) == 0:
+            gone += np.int64(1)
+            continue
+        # What stood between its first place and here has been dealt with: it moves up, or stays.
+        place = np.int64(entry >> _HALF) & mask
+        while load_u64(table, place) != _ZERO:
+            place = (place + 1) & mask
+        store_u64(table, place, entry)
+    return gone
+
+
 @kernel("int64(int64, int64, int64, int64, int64)")
 def forget_chunk(directory: I64, chunk: I64, count: I64, table: I64, mask: I64) -> I64:
-    """Takes a chunk's records out of the table; returns how many keys are gone."""
+    """Takes the records of a chunk out of the table one by one, and out of their links.
+
+    Returns:
+        How many keys are gone.
+    """
     gone = np.int64(0)
     words = directory + chunk * np.int64(8 * CHUNK_WORDS)
     records, nulls = load_i64(words, CHUNK_RECORDS), load_i64(words, CHUNK_NULLS)
