@@ -87,7 +87,9 @@ class ForEachNode(SinkNode):
         return [None if columns is None else frozenset(columns)]
 
     def build(self, context: BuildContext) -> Operator:
-        return ForEachOperator(self, context) if self.arguments is not None else ForBatchOperator(self, context)
+        return (
+            ForEachOperator(self, context) if self.arguments is not None else ForBatchOperator(self, context)
+        )
 
 
 class Opened(Made):
@@ -156,9 +158,7 @@ class ForEachOperator(CallingOperator):
             raise self._failed(batch, arguments, row, error) from error
         return ()
 
-    def _failed(
-        self, batch: Batch, arguments: RowArguments, row: int, error: Exception
-    ) -> UserFunctionError:
+    def _failed(self, batch: Batch, arguments: RowArguments, row: int, error: Exception) -> UserFunctionError:
         hint = None
         if arguments.guessed is not None:
             hint = f"{arguments.guessed!r} is no column, so it is the whole row, as a dict"

@@ -58,7 +58,9 @@ class Ranking:
         if type(self.n) is not int or self.n < 1:
             raise BuildError("top_n() takes a number of rows", expected="1 or more", got=repr(self.n))
         if self.by.contains_aggregate:
-            raise BuildError(f"by={self.by} is an aggregate", expected="an expression with a value for each row")
+            raise BuildError(
+                f"by={self.by} is an aggregate", expected="an expression with a value for each row"
+            )
         kind = self.by.type_in(source.schema)
         if not has_order(kind):
             raise TypeMismatchError(

@@ -311,7 +311,9 @@ class SeenKeys:
         if self._keeps_columns:
             chunk.keys = [pa.concat_batches(chunk.keys)]
             keys = chunk.keys[0]
-            return canonical_floats(keys if keys.schema.types == self.schema.types else keys.cast(self.schema))
+            return canonical_floats(
+                keys if keys.schema.types == self.schema.types else keys.cast(self.schema)
+            )
         kind = self.schema.types[0]
         words = np.ascontiguousarray(chunk.records[: chunk.count, RECORD_WORD]).view(np.uint64)
         if not self._is_text:

@@ -121,9 +121,7 @@ class EffectVerbs:
         except StreamlibError as error:
             raise error.in_step("for_each_batch", at) from None
         sink = CalledSink("for_each_batch", callee)
-        node = ForEachNode(
-            inputs=(self._node,), at=at, sink=sink, callee=callee, form=form, on_error=policy
-        )
+        node = ForEachNode(inputs=(self._node,), at=at, sink=sink, callee=callee, form=form, on_error=policy)
         return _remembered(node)
 
 

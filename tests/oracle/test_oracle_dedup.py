@@ -58,7 +58,7 @@ def judged(case: Input) -> tuple[list[list[Row]], list[Row]]:
 def id_of(row: Row, ids: tuple[str, ...]) -> Row:
     names = ("ts", "symbol", "price", "volume")
     values = [row[names.index(name)] for name in ids]
-    return tuple("nan" if v != v else v for v in values)  # noqa: PLR0124 - only NaN differs from itself
+    return tuple("nan" if v != v else v for v in values)
 
 
 def simulated(
@@ -89,9 +89,7 @@ def collected(stream: sl.Stream, case: Input) -> tuple[list[Any], list[Any], lis
 IDS = st.sampled_from([("symbol",), ("volume",), ("price",), ("symbol", "volume"), ("price", "symbol")])
 
 
-@given(
-    case=inputs(), within=SPANS, keep=st.sampled_from(["first", "last"]), ids=IDS, keyed=st.booleans()
-)
+@given(case=inputs(), within=SPANS, keep=st.sampled_from(["first", "last"]), ids=IDS, keyed=st.booleans())
 def test_the_first_and_the_last_row_of_runs(
     case: Input, within: int | None, keep: str, ids: tuple[str, ...], keyed: bool
 ) -> None:

@@ -15,7 +15,11 @@ from tests.oracle import queries
 from tests.oracle.drawn import UNIT, Input, inputs
 from tests.oracle.test_oracle_dedup import read
 
-RANKED = {"price": ("price", col("price")), "volume": ("volume", col("volume")), "symbol": ("symbol", col("symbol"))}
+RANKED = {
+    "price": ("price", col("price")),
+    "volume": ("volume", col("volume")),
+    "symbol": ("symbol", col("symbol")),
+}
 RANKED["computed"] = ("volume % 7", col("volume") % 7)
 
 _WINDOWS = (
@@ -74,7 +78,9 @@ def test_windows_equal_duckdb(case: Input, by: str, n: int, descending: bool, ke
     )
     out, late = CollectSink(), CollectSink()
     names = ["symbol", "window_start", "window_end", "rank", "ts", "price", "volume"]
-    sl.run(top.select(*names).write(out), top.late.write(late), workers=case.workers, batch_rows=case.batch_rows)
+    sl.run(
+        top.select(*names).write(out), top.late.write(late), workers=case.workers, batch_rows=case.batch_rows
+    )
     direction, key = "desc" if descending else "asc", ", symbol" if keyed else ""
     assert queries.found(out.table()) == answer(case, _WINDOWS, by=text, n=n, direction=direction, key=key)
     options = {"delay": case.delay, "size": case.size, "lateness": case.lateness, "offset": case.offset}

@@ -57,7 +57,7 @@ def batch_of(kinds: list[pa.DataType], numbers: list[int | None]) -> tuple[pa.Re
     values = [[value(kind, n) for n in numbers] for kind in kinds]
     schema = pa.schema([(f"k{i}", kind) for i, kind in enumerate(kinds)])
     columns = [pa.array(v, kind, from_pandas=False) for v, kind in zip(values, kinds, strict=True)]
-    keys = [tuple("nan" if v != v else v for v in row) for row in zip(*values, strict=True)]  # noqa: PLR0124
+    keys = [tuple("nan" if v != v else v for v in row) for row in zip(*values, strict=True)]
     return pa.RecordBatch.from_arrays(columns, schema=schema), keys
 
 

@@ -46,7 +46,11 @@ def test_columns_a_dict_or_a_dataclass() -> None:
     run(ROWS.for_each(lambda row: found.append(row)))
     assert found[0] == {"n": 0, "s": "a"}
     found.clear()
-    run(ROWS.for_each(whole), ROWS.for_each(made), ROWS.for_each(lambda n, s, more=5: found.append((n, s, more))))
+    run(
+        ROWS.for_each(whole),
+        ROWS.for_each(made),
+        ROWS.for_each(lambda n, s, more=5: found.append((n, s, more))),
+    )
     assert (len(found), found.count((9, "j", 5))) == (30, 1)
     assert {"n": 3, "s": "d"} in found and Row("d", 3) in found
 
