@@ -53,7 +53,7 @@ class DedupNode(OrderedNode):
     """
 
     kind: ClassVar[str] = "dedup"
-    refuses = "never"
+    refuses = "never"  # type: ignore[assignment]
     ids: tuple[str, ...]
     within: int | None = None
     keep: Keep = "first"
@@ -71,12 +71,6 @@ class DedupNode(OrderedNode):
         return self.within is not None
 
     def derive_schema(self) -> pa.Schema:
-        if not self.columns:
-            raise BuildError(
-                "dedup() needs to know what tells rows apart",
-                expected='columns that are an id together, such as .dedup("trade_id", within="10m")',
-                got="no column, on a stream without keys",
-            )
         for name in self.ids:
             if not isinstance(name, str):
                 raise BuildError(
@@ -84,6 +78,12 @@ class DedupNode(OrderedNode):
                     got=repr(name),
                     hint="an expression is made a column before: .with_columns(id=...)",
                 )
+        if not self.columns:
+            raise BuildError(
+                "dedup() needs to know what tells rows apart",
+                expected='columns that are an id together, such as .dedup("trade_id", within="10m")',
+                got="no column, on a stream without keys",
+            )
         self.require_columns(self.ids)
         if len(set(self.ids)) < len(self.ids):
             raise BuildError("dedup() was given a column twice", got=", ".join(self.ids))

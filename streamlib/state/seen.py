@@ -334,8 +334,8 @@ class SeenKeys:
 def _column(words: npt.NDArray[np.uint64], nulls: npt.NDArray[np.uint8], kind: pa.DataType) -> pa.Array:
     """Words as the column that they were made of."""
     assert is_word(kind)
-    mask = nulls[: len(words)].view(np.bool_)
-    mask = mask if mask.any() else None
+    missing = nulls[: len(words)].view(np.bool_)
+    mask = missing if missing.any() else None
     if pa.types.is_boolean(kind):
         return pa.array(words != 0, mask=mask)
     if pa.types.is_floating(kind):

@@ -127,7 +127,7 @@ def place_in_time(directory: I64, newest: I64, time: I64, within: I64) -> tuple[
         record = record_of(directory, older - np.int64(1))
         kept = load_i64(record, RECORD_TIME)
         if time >= kept:
-            return np.uint64(time) - np.uint64(kept) <= np.uint64(within), newer, older
+            return bool(np.uint64(time) - np.uint64(kept) <= np.uint64(within)), newer, older
         if np.uint64(kept) - np.uint64(time) <= np.uint64(within):
             return True, newer, older
         newer, older = older, older_of(record)
