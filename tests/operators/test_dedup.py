@@ -34,7 +34,11 @@ def numbers(stream: sl.Stream, **options: Any) -> list[int]:
 
 @pytest.mark.parametrize(
     ("keep", "out", "dropped"),
-    [("first", [1, 3, 5, 6, 7], [2, 4, 8]), ("last", [3, 4, 5, 7, 8], [1, 2, 6]), ("any", [1, 3, 5, 6, 7], [2, 4, 8])],
+    [
+        ("first", [1, 3, 5, 6, 7], [2, 4, 8]),
+        ("last", [3, 4, 5, 7, 8], [1, 2, 6]),
+        ("any", [1, 3, 5, 6, 7], [2, 4, 8]),
+    ],
 )
 def test_runs_end_with_the_row_that_is_within(keep: Any, out: list[int], dropped: list[int]) -> None:
     stream = STREAM.dedup("id", within="10s", keep=keep)
@@ -61,9 +65,9 @@ def test_what_waits_for_the_watermark() -> None:
     rows = [{"ts": "00:00:02", "id": 1}, {"ts": "00:00:01", "id": 1}]
     source = sl.read_arrow(t.table("ts id\n 00:00:01 1")).event_time("ts", max_delay="9s")
     waits = t.harness(source.dedup("id", within="5s"))
-    assert waits.feed(rows).num_rows == 0 and waits.watermark(2 * SECOND)["ts"].cast(pa.int64()).to_pylist() == [
-        SECOND
-    ]
+    assert waits.feed(rows).num_rows == 0 and waits.watermark(2 * SECOND)["ts"].cast(
+        pa.int64()
+    ).to_pylist() == [SECOND]
     assert waits.forwarded == 2 * SECOND and len(waits.rows("duplicates")) == 0
     passes = t.harness(source.dedup("id", within="5s", keep="any"))
     assert passes.feed(rows)["ts"].cast(pa.int64()).to_pylist() == [2 * SECOND]
@@ -97,7 +101,7 @@ def test_late_rows_are_in_neither() -> None:
     for keep in KEEPS:
         stream = sl.read_arrow(rows).event_time("ts", max_delay="2s").dedup("id", within="1h", keep=keep)
         found = [numbers_of(s) for s in (stream, stream.duplicates, stream.late)]
-        assert sorted(sum(found, [])) == [1, 19, 20] and found[2] == [1]
+        assert sorted(n for each in found for n in each) == [1, 19, 20] and found[2] == [1]
     late = sl.read_arrow(rows).event_time("ts", max_delay="2s")
     assert numbers_of(late.dedup("id", within="5s", allowed_lateness="20s")) == [1, 19]
 
@@ -137,7 +141,9 @@ def test_dictionaries_come_out_decoded() -> None:
 
 
 def endless() -> sl.Stream:
-    text = sl.read_socket("tcp-listen://127.0.0.1:0", format="jsonl", schema={"ts": "timestamp[ms]", "id": int})
+    text = sl.read_socket(
+        "tcp-listen://127.0.0.1:0", format="jsonl", schema={"ts": "timestamp[ms]", "id": int}
+    )
     return text.event_time("ts", max_delay="1s")
 
 

@@ -118,7 +118,12 @@ def test_a_table_changes_only_where_another_row_is() -> None:
     said = []
     for second in range(5):
         step.feed(ROWS.take([0, 1, 3, 6]).slice(second, 1))
-        said.append([(r["change"], r["rank"], r["name"]) for r in step.watermark(second * SECOND + 2 * SECOND).to_pylist()])
+        said.append(
+            [
+                (r["change"], r["rank"], r["name"])
+                for r in step.watermark(second * SECOND + 2 * SECOND).to_pylist()
+            ]
+        )
     assert said[0] == [("insert", 1, "one")]
     assert said[1] == [("update", 1, "two"), ("insert", 2, "one")]
     assert said[2] == [("update", 2, "four")]
@@ -129,7 +134,9 @@ def test_a_key_that_goes_takes_its_ranks_along() -> None:
     rows = t.table("ts k v\n 00:00:01 a 5\n 00:00:02 a 6\n 00:01:00 b 1\n 00:01:30 a 2")
     stream = sl.read_arrow(rows).event_time("ts", max_delay="0s").key_by("k")
     table = stream.top_n(2, "v", ttl="10s", max_rate="1s")
-    changes = [(r["change"], r["k"], r["rank"], r["v"]) for r in table.changes().collect(batch_rows=1).to_pylist()]
+    changes = [
+        (r["change"], r["k"], r["rank"], r["v"]) for r in table.changes().collect(batch_rows=1).to_pylist()
+    ]
     assert changes == [
         ("insert", "a", 1, 5),
         ("update", "a", 1, 6),
@@ -154,7 +161,9 @@ def test_what_is_kept_follows_n() -> None:
 
 
 def endless() -> sl.Stream:
-    text = sl.read_socket("tcp-listen://127.0.0.1:0", format="jsonl", schema={"ts": "timestamp[ms]", "v": int})
+    text = sl.read_socket(
+        "tcp-listen://127.0.0.1:0", format="jsonl", schema={"ts": "timestamp[ms]", "v": int}
+    )
     return text.event_time("ts", max_delay="1s")
 
 

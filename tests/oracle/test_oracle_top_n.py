@@ -13,7 +13,7 @@ from streamlib.connectors.memory import CollectSink
 from streamlib.elements import format_duration
 from tests.oracle import queries
 from tests.oracle.drawn import UNIT, Input, inputs
-from tests.oracle.test_oracle_dedup import read
+from tests.oracle.test_oracle_dedup import half, read
 
 RANKED = {
     "price": ("price", col("price")),
@@ -65,6 +65,7 @@ CHOICES = {
 }
 
 
+@half
 @given(case=inputs(), **CHOICES)
 def test_windows_equal_duckdb(case: Input, by: str, n: int, descending: bool, keyed: bool) -> None:
     text, expr = RANKED[by]
@@ -88,6 +89,7 @@ def test_windows_equal_duckdb(case: Input, by: str, n: int, descending: bool, ke
     assert queries.found(late.table()) == queries.late(rows, **options)
 
 
+@half
 @given(case=inputs(), rate=st.sampled_from([None, UNIT, 5 * queries.SECOND]), **CHOICES)
 def test_tables_equal_duckdb(
     case: Input, by: str, n: int, descending: bool, keyed: bool, rate: int | None
@@ -102,6 +104,7 @@ def test_tables_equal_duckdb(
     assert queries.found(found.select(["symbol", "rank", "ts", "price", "volume"])) == wanted
 
 
+@half
 @given(case=inputs(most_splits=2), n=st.sampled_from([1, 3]))
 def test_changes_lead_from_state_to_state(case: Input, n: int) -> None:
     """Each change fits what was there: inserts are new, updates differ, deletes name the row that goes."""
