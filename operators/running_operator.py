@@ -35,7 +35,7 @@ class TableOperator(Operator):
         self.batch_rows = context.batch_rows
         self.late_read = context.late_read
         source = node.inputs[0].schema
-        self.keys = list(node.inputs[0].keys)
+        self.keys = list(node.keys)
         kept = source.names if node.sorts else self.keys
         self.inputs = InputColumns(kept, node.aggregation.inputs, source)
         self.in_spans = node.max_rate is not None or node.ttl is not None

@@ -21,7 +21,9 @@ from streamlib.contracts import Operator
 from streamlib.elements import Batch
 from streamlib.expr import Expr
 from streamlib.graph import BuildContext
-from streamlib.operators.running import CHANGE, DELETE, INSERT, UPDATE, TableNode, TableOperator
+from streamlib.operators.running import TableNode
+from streamlib.operators.running_operator import TableOperator
+from streamlib.operators.tables import CHANGE, DELETE, INSERT, UPDATE
 from streamlib.operators.top_n import RANK, Ranking, plain_field, unnested
 from streamlib.state import Touched
 
@@ -49,7 +51,8 @@ class TopNTableNode(TableNode):
     @property
     def columns(self) -> Sequence[str]:
         source = self.inputs[0]
-        return [*source.keys, RANK, *(name for name in source.schema.names if name not in source.keys)]
+        others = [name for name in source.schema.names if name not in source.keys]
+        return [*source.keys, RANK, *others, CHANGE]
 
     def derive_schema(self) -> pa.Schema:
         self.require_time("top_n")
@@ -60,14 +63,9 @@ class TopNTableNode(TableNode):
         rank, change = pa.field(RANK, pa.int64()), pa.field(CHANGE, pa.string())
         return pa.schema([*self.key_fields, rank, *others, change])
 
-    def derive_keys(self) -> tuple[str, ...]:
-        return (*self.inputs[0].keys, RANK)
-
-    def exchange_keys(self, side: int) -> tuple[str, ...]:
-        return self.inputs[0].keys
-
-    def state_keys(self, table: str) -> tuple[str, ...]:
-        return self.inputs[0].keys
+    @property
+    def table_keys(self) -> tuple[str, ...]:
+        return (*self.keys, RANK)
 
     def describe(self) -> str:
         return f"{self.ranking.describe()}{', ' if self.options() else ''}{self.options()}"
