@@ -68,6 +68,8 @@ def follow_runs(
 class LastRows:
     """The runs of keys that are not over, each with its last row.
 
+    Rows are kept column by column; those that are nobody's last go once they are most of all.
+
     Args:
         key_fields: the key columns, which are columns of the rows.
         within: how long a run is, ns; None without an end.
@@ -91,6 +93,11 @@ class LastRows:
         self._values: list[ValueStore] = []
         self._hidden = [ValueStore(pa.int64()), ValueStore(pa.int64())]
         self.count = 0
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes reserved."""
+        return self._table.nbytes + sum(store.nbytes for store in [*self._values, *self._hidden])
 
     def add(self, rows: Batch) -> tuple[Batch, Batch]:
         """Takes rows in the order of time.
