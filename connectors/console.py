@@ -101,7 +101,12 @@ def short_times(texts: list[str | None]) -> list[str | None]:
     ['10:00:00.5', None, '10:00:01.0']
     >>> short_times(["10:00:00.000", "10:00:10.000"])
     ['10:00:00', '10:00:10']
+    >>> short_times(["10:00:00.000Z"])
+    ['10:00:00Z']
     """
+    if any(text is not None and text.endswith("Z") for text in texts):
+        plain = short_times([None if text is None else text.removesuffix("Z") for text in texts])
+        return [None if text is None else f"{text}Z" for text in plain]
     fractions = [text.partition(".")[2] for text in texts if text is not None]
     if not all(fraction.isdigit() for fraction in fractions):
         return texts

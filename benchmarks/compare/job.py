@@ -32,6 +32,8 @@ JOBS = (
     "quantiles",
     "many_keys",
     "many_keys_text",
+    "dedup",
+    "dedup_text",
     "hot_key",
     "interval_join",
     "window_join",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from streamlib.aggregates.base import Aggregate, refuse
 from streamlib.aggregates.first_last import EXPECTED
-from streamlib.aggregates.sorting import descending, heads, in_order
+from streamlib.aggregates.sorting import ascending, descending, heads, in_order
 from streamlib.errors import BuildError
 from streamlib.kernels.columns import decoded_type
 
@@ -125,10 +125,15 @@ class TopKBy(Aggregate):
     The input is a struct of the two. Rows where the other column is null are passed over; NaN is the
     largest there. Ties go to the row that is first in event time, then by (split, position) where the
     batch carries them, else by arrival.
+
+    Attributes:
+        k: how many.
+        smallest: those in which the other column is smallest, the smallest first; NaN comes last.
     """
 
     name = "top_k"
     k: int = 1
+    smallest: bool = False
 
     def __post_init__(self) -> None:
         check_k(self.k)
@@ -151,14 +156,17 @@ class TopKBy(Aggregate):
     def finish(self, state: Finished, input_type: pa.DataType | None) -> pa.Array:
         from streamlib.aggregates.accumulators import segments
 
-        lists = largest_by(state.values[self._rows(state.ordered)], self.k)
+        rows = self._rows(state.ordered)
+        assert rows.shrink is not None
+        lists = rows.shrink(state.values[rows], self.k)
         offsets, rows = segments(lists)
         return _lists(offsets, rows.field("value").field(0), self.result_type(input_type))
 
     def _rows(self, ordered: bool) -> Rows:
         from streamlib.aggregates.accumulators import Rows
 
-        return Rows(placed=True, ordered=ordered, shrink=largest_by, size=self.k)
+        shrink = smallest_by if self.smallest else largest_by
+        return Rows(placed=True, ordered=ordered, shrink=shrink, size=self.k)
 
 
 def check_k(k: object) -> None:
@@ -178,6 +186,15 @@ def largest(lists: pa.LargeListArray, k: int) -> pa.LargeListArray:
 
 def largest_by(lists: pa.LargeListArray, k: int) -> pa.LargeListArray:
     """Of each list of rows the k whose second column is largest, the largest first, then the earliest."""
+    return _first_by(lists, k, descending)
+
+
+def smallest_by(lists: pa.LargeListArray, k: int) -> pa.LargeListArray:
+    """Of each list of rows the k whose second column is smallest, the smallest first, then the earliest."""
+    return _first_by(lists, k, ascending)
+
+
+def _first_by(lists: pa.LargeListArray, k: int, keys_of: Callable[[pa.Array], Int64s]) -> pa.LargeListArray:
     from streamlib.aggregates.accumulators import lists_of, segments
 
     offsets, rows = segments(lists)
@@ -188,7 +205,7 @@ def largest_by(lists: pa.LargeListArray, k: int) -> pa.LargeListArray:
         offsets = np.concatenate([[0], np.cumsum(valid)])[offsets]
         which = pa.array(valid)
         rows, by, places = rows.filter(which), by.filter(which), [place.filter(which) for place in places]
-    kept, begins = heads(offsets, [descending(by), *(np.asarray(place) for place in places)], k)
+    kept, begins = heads(offsets, [keys_of(by), *(np.asarray(place) for place in places)], k)
     return lists_of(begins, rows.take(pa.array(kept)))
 
 

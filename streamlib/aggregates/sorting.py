@@ -57,6 +57,14 @@ def descending(values: pa.Array) -> Int64s:
     return keys
 
 
+def ascending(values: pa.Array) -> Int64s:
+    """Integers that are larger for larger values; there are no nulls. NaN is the largest."""
+    values = decoded(values)
+    if is_word(values.type):
+        return sortable(values)
+    return np.asarray(pc.rank(values, "ascending", tiebreaker="dense")).astype(np.int64)
+
+
 def in_order(offsets: Int64s, keys: Sequence[Int64s]) -> Int64s:
     """The rows of each list in the order of their keys, the first key deciding first. Stable.
 

@@ -38,6 +38,7 @@ class BuildContext:
         needs_order: whether ties in event time can come from several splits or workers.
         wanted: the columns of its result that are read; None for all.
         late_read: whether somebody reads the step's `late` output.
+        sides_read: the side outputs of the step that somebody reads, by tag.
         clock: what the step's `make_clock` made, shared by all workers.
         refuse: whether rows that the step cannot work on leave it as a `Refusal` instead of an error.
     """
@@ -48,6 +49,7 @@ class BuildContext:
     needs_order: bool = False
     wanted: frozenset[str] | None = None
     late_read: bool = False
+    sides_read: frozenset[str] = frozenset()
     clock: EventClock | None = None
     refuse: bool = False
 

@@ -49,6 +49,7 @@ class Step:
         needs_order: whether it reads the hidden order of rows.
         wanted: the columns of its result that are read; None for all.
         late_read: whether its late rows are read.
+        sides_read: the side outputs that are read, by tag.
         dead_letters_read: whether its dead letters are read.
         on_error: what becomes of rows that it cannot work on.
     """
@@ -63,6 +64,7 @@ class Step:
     needs_order: bool = False
     wanted: frozenset[str] | None = None
     late_read: bool = False
+    sides_read: frozenset[str] = frozenset()
     dead_letters_read: bool = False
     on_error: OnError = FAIL
 
@@ -191,6 +193,7 @@ def plan_graph(
             first.on_error = node.on_error or on_error
         for tag in _tags(nodes, original):
             sided[id(original), tag] = first.index
+            first.sides_read |= {tag}
             first.late_read = first.late_read or tag == "late" or tag.startswith("late_")
             if tag == DEAD_LETTERS:
                 first.dead_letters_read = True

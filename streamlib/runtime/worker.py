@@ -102,6 +102,7 @@ class Worker:
                 needs_order=step.needs_order,
                 wanted=step.wanted,
                 late_read=step.late_read,
+                sides_read=step.sides_read,
                 clock=self.run.clocks.get(step.index),
                 refuse=step.on_error.policy != "fail",
             )

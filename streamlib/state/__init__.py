@@ -15,6 +15,7 @@ whole when the window closes. Panes are identified by the window's start::
 * `TwoStacks`: panes of slices of time, and the sum over the latest of them, for windows that overlap.
 * `SlotTable`: aggregates per key, without windows; a slot per key, and keys that are freed one by one.
 * `SessionTable`: the open sessions of each key; `NumberedStore`: aggregates by number, for what has no keys.
+* `SeenKeys`: which keys came before, and when; `LastRows`: the last row of each run of a key.
 * `Expiry`: which slots have had no row for long.
 * `AsOfStore`: the rows of each key through time, and which of them held when.
 * `IntervalStore`: the rows of one side of a join, found by key and time; `NumberedRows`: rows taken out by number.
@@ -40,10 +41,12 @@ from streamlib.state.closed import Closed, Tumbling
 from streamlib.state.expiry import Expiry
 from streamlib.state.interval import IntervalStore
 from streamlib.state.key_columns import with_fields
+from streamlib.state.last_rows import LastRows
 from streamlib.state.numbered import NumberedStore
 from streamlib.state.numbered_rows import NumberedRows
 from streamlib.state.ordered import Order, OrderedBuffer, joined
 from streamlib.state.panes import PaneStore
+from streamlib.state.seen import SeenKeys
 from streamlib.state.sessions import ClosedSessions, SessionTable
 from streamlib.state.slots import SlotColumn, SlotTable, Touched
 from streamlib.state.step_states import StepStates
@@ -56,11 +59,13 @@ __all__ = [
     "ClosedSessions",
     "Expiry",
     "IntervalStore",
+    "LastRows",
     "NumberedRows",
     "NumberedStore",
     "Order",
     "OrderedBuffer",
     "PaneStore",
+    "SeenKeys",
     "SessionTable",
     "SlotColumn",
     "SlotTable",

@@ -34,7 +34,7 @@ class Expiry:
     """
 
     def __init__(self, ttl: int) -> None:
-        assert ttl > 0, "a time to live is positive"
+        assert ttl >= 0, "a time to live is not negative"
         self.ttl = ttl
         self._width = max(1, ttl // BUCKETS_PER_TTL)
         self._buckets: Any = SortedDict()

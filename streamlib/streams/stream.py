@@ -19,6 +19,8 @@ from streamlib.errors import BuildError, user_location
 from streamlib.eventtime import IdlePolicy
 from streamlib.expr import Expr, col, named_exprs, to_expr
 from streamlib.graph import SideNode, SinkNode
+from streamlib.streams.dedup import DedupVerbs
+from streamlib.streams.effects import EffectVerbs
 from streamlib.streams.errors import ErrorVerbs
 from streamlib.streams.foreign import ForeignVerbs
 from streamlib.streams.functions import FunctionVerbs
@@ -30,6 +32,7 @@ from streamlib.streams.rows import RowVerbs
 from streamlib.streams.running import RunningVerbs
 from streamlib.streams.sockets import SocketVerbs
 from streamlib.streams.stateful import StatefulVerbs
+from streamlib.streams.top_n import TopNVerbs
 
 if TYPE_CHECKING:
     from streamlib.operators.windows.session import SessionWindow
@@ -49,7 +52,18 @@ UNTIL_END = UntilEnd()
 """A `max_delay` for batch work: the watermark waits for the end of the input, and no row is late."""
 
 
-class Stream(LookingVerbs, RowVerbs, FunctionVerbs, JoinVerbs, ErrorVerbs, SocketVerbs, ForeignVerbs):
+class Stream(
+    LookingVerbs,
+    RowVerbs,
+    FunctionVerbs,
+    JoinVerbs,
+    DedupVerbs,
+    TopNVerbs,
+    EffectVerbs,
+    ErrorVerbs,
+    SocketVerbs,
+    ForeignVerbs,
+):
     """Rows that never change, on their way."""
 
     # Time.

@@ -59,6 +59,27 @@ class WindowedStream:
         node = SessionAggregateNode(**given) if is_session else WindowAggregateNode(**given)
         return KeyedStream(node) if node.keys else Stream(node)
 
+    def top_n(self, n: int, by: Expr | str, *, descending: bool = True) -> Stream:
+        """The `n` rows of each key and window in which `by` is largest; see `Stream.top_n` with `per`.
+
+        Args:
+            n: how many rows of a key and window.
+            by: a column, or an expression of columns.
+            descending: whether the largest is the first; else the smallest.
+
+        >>> import pyarrow as pa, streamlib as sl
+        >>> rows = pa.table({"ts": pa.array([1, 2, 3], pa.timestamp("s")), "k": ["a", "b", "a"], "v": [1, 5, 3]})
+        >>> ticks = sl.read_arrow(rows).event_time("ts", max_delay="0s")
+        >>> bars = ticks.key_by("k").window(sl.tumbling("10s")).agg(volume=sl.col("v").sum())
+        >>> first = bars.key_by("window_start").window(sl.same_window()).top_n(1, by="volume")
+        >>> first.select("rank", "k", "volume").collect().to_pylist()
+        [{'rank': 1, 'k': 'b', 'volume': 5}]
+        """
+        from streamlib.streams.top_n import ranked
+
+        node = ranked(self._node, n, by, self._window, descending, self._allowed_lateness)
+        return KeyedStream(node) if node.keys else Stream(node)
+
 
 class WindowedUpdates:
     """What `.window(..., emit="updates")` returns. `.agg(...)` makes a table of it."""

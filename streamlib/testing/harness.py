@@ -148,6 +148,7 @@ def harness(step: Stream | Table | Node, batch_rows: int = 65_536, ordered: bool
         batch_rows=batch_rows,
         needs_order=ordered and node.reads_order,
         late_read=True,
+        sides_read=frozenset({"duplicates"}),
         clock=node.make_clock(),
     )
     if context.clock is not None:

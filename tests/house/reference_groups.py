@@ -73,6 +73,9 @@ GROUPS = (
         "Which rows belong together, and what is kept for each key.",
         (
             "Stream.key_by",
+            "Stream.dedup",
+            "Stream.duplicates",
+            "Stream.top_n",
             "sl.KeyedStream",
             "KeyedStream.*",
             "sl.RollingStream",
@@ -103,6 +106,7 @@ GROUPS = (
             "Stream.window",
             "sl.WindowedStream",
             "WindowedStream.agg",
+            "WindowedStream.top_n",
             "sl.tumbling",
             "sl.hopping",
             "sl.cumulative",
@@ -120,7 +124,14 @@ GROUPS = (
     Group(
         "Write",
         "Where a stream ends. A sink does nothing by itself: hand it to `sl.run`.",
-        ("Stream.write_files", "Stream.write_socket", "Stream.print", "Stream.write"),
+        (
+            "Stream.write_files",
+            "Stream.write_socket",
+            "Stream.for_each",
+            "Stream.for_each_batch",
+            "Stream.print",
+            "Stream.write",
+        ),
     ),
     Group(
         "Run",
