@@ -2,6 +2,7 @@
 
 from streamlib.contracts.aggregate import Aggregate
 from streamlib.contracts.format import Format, FormatReader, FormatWriter
+from streamlib.contracts.loops import CallLoop, NewLoop
 from streamlib.contracts.operators import Operator, Output, Refusal, State, Tagged, Wait
 from streamlib.contracts.sink import Sink, SinkWriter
 from streamlib.contracts.source import PENDING, Block, Pending, Refused, Source, Split, SplitReader, Wake
@@ -11,9 +12,11 @@ __all__ = [
     "PENDING",
     "Aggregate",
     "Block",
+    "CallLoop",
     "Format",
     "FormatReader",
     "FormatWriter",
+    "NewLoop",
     "Operator",
     "Output",
     "OverlappingWindow",

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from streamlib.contracts import State
+from streamlib.contracts import NewLoop, State
 from streamlib.elements import MIN_TIME
 from streamlib.errors import FAIL, OnError
 from streamlib.eventtime import ClockState, EventClock
@@ -35,6 +35,7 @@ class RunOptions:
         on_error: what becomes of rows that a step without a policy of its own cannot work on.
         pause: waits so many seconds before a step is tried again; by the clock when None.
         watermark_every: while there is more to read, watermarks are sent on no more often than this, ns.
+        new_loop: what `async` functions run on; an event loop on a thread of its own when None.
     """
 
     batch_rows: int = 65_536
@@ -44,6 +45,7 @@ class RunOptions:
     on_error: OnError = FAIL
     pause: Callable[[float], object] | None = None
     watermark_every: int = 0
+    new_loop: NewLoop | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,7 @@ class SharedRun:
         self.options = options
         self.pool = SplitPool(options.now_ns, self.wake_all)
         self.clocks: dict[int, EventClock] = {}
+        self.shared: dict[int, Any] = {}  # by step, what its node's `share` made
         self.incoming: list[list[Incoming]] = [self._incoming(step.index) for step in plan.steps]
         self.channels: dict[tuple[int, int, int], Channel] = {}  # (step, input, receiving worker)
         self._cancelled = threading.Event()
@@ -118,6 +121,7 @@ class SharedRun:
         self._lock = threading.RLock()
         self._numbers = 0
         for step in plan.steps:
+            self.shared[step.index] = step.node.share()
             clock = step.node.make_clock()
             if clock is not None:
                 self.clocks[step.index] = clock
