@@ -147,7 +147,8 @@ class Calls:
         """
         self._told = False
         if self.broken is not None:
-            raise self.broken
+            broken, self.broken = self.broken, None
+            raise broken
         found = []
         while self.answers:
             found.append(self.answers.popleft())
@@ -166,7 +167,7 @@ class Calls:
         """
         self._closing = True
         self.loop.close(self._close_made)
-        if isinstance(self.broken, UserFunctionError):
+        if self.broken is not None:
             broken, self.broken = self.broken, None
             raise broken
 
@@ -230,9 +231,7 @@ class Calls:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _one(
-        self, flight: Flight, call: Callable[..., Any], row: int, values: tuple[Any, ...]
-    ) -> None:
+    async def _one(self, flight: Flight, call: Callable[..., Any], row: int, values: tuple[Any, ...]) -> None:
         attempts = 0
         try:
             for wait in (*self.options.waits, None):

@@ -29,9 +29,7 @@ class LoopThread:
         """Has `function` called on the loop's thread, soon."""
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
-            self._thread = threading.Thread(
-                target=_run, args=(self._loop,), name=self._name, daemon=True
-            )
+            self._thread = threading.Thread(target=_run, args=(self._loop,), name=self._name, daemon=True)
             self._thread.start()
         self._loop.call_soon_threadsafe(function, *arguments)
 

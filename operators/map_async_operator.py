@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,6 @@ from streamlib.contracts import Output, Refusal, Wait
 from streamlib.elements import MAX_TIME, Batch
 from streamlib.errors import UserFunctionError
 from streamlib.graph import BuildContext
-from streamlib.operators.functions.arrays import Misfit
 from streamlib.operators.map_async import MapAsyncNode
 from streamlib.operators.map_async_calls import CallOptions, Calls, Failed, Flight
 from streamlib.operators.map_async_loop import LoopThread
@@ -145,7 +145,7 @@ class MapAsyncOperator(MapRowsOperator):
         for begin in range(0, len(rows), self.batch_rows):
             part = rows[begin : begin + self.batch_rows]
             yield from self._made_of(flight, part)
-            for row in part:
+            for row in part.tolist():
                 flight.answers[row] = None
 
     def _made_of(self, flight: Flight, rows: Int64s) -> Iterator[Output]:
@@ -170,27 +170,23 @@ class MapAsyncOperator(MapRowsOperator):
         self, flight: Flight, good: list[int], wrong: list[tuple[int, UserFunctionError, int]]
     ) -> tuple[Batch, Any]:
         """The rows whose answers fit, with their columns; those that do not are added to `wrong`."""
-        while good:
+        if good:
             batch = _part(flight.batch, good)
             try:
                 return batch, self._rows(batch, [flight.answers[row] for row in good], None)
-            except UserFunctionError as error:
-                assert error.row is not None
-                row = good[error.row]
-                wrong.append((row, self._placed(flight, row, error), 1))
-                if len(good) > 1 and len(wrong) > 1:  # many may be wrong: one by one
-                    good = self._fitting(flight, good, wrong)
-                else:
-                    good = [other for other in good if other != row]
-        return flight.batch, None
+            except UserFunctionError:
+                good = self._fitting(flight, good, wrong)
+        if not good:
+            return flight.batch, None
+        batch = _part(flight.batch, good)
+        return batch, self._rows(batch, [flight.answers[row] for row in good], None)
 
     def _fitting(
         self, flight: Flight, good: list[int], wrong: list[tuple[int, UserFunctionError, int]]
     ) -> list[int]:
-        fitting, known = [], {row for row, _, _ in wrong}
+        """Tries the answers one by one."""
+        fitting = []
         for row in good:
-            if row in known:
-                continue
             try:
                 self._rows(flight.batch.slice(row, 1), [flight.answers[row]], None)
                 fitting.append(row)
@@ -225,7 +221,7 @@ class MapAsyncOperator(MapRowsOperator):
 
 def _part(batch: Batch, rows: Sequence[int]) -> Batch:
     """Some rows of a batch; without copying where they stand together."""
-    if rows[-1] - rows[0] + 1 == len(rows) and all(a < b for a, b in zip(rows, rows[1:], strict=False)):
+    if rows[-1] - rows[0] + 1 == len(rows) and all(a < b for a, b in pairwise(rows)):
         return batch.slice(rows[0], len(rows))
     return batch.take(np.array(rows, dtype=np.int64))
 

@@ -25,7 +25,7 @@ class _Looking(selectors.BaseSelector):
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         assert self.loop is not None
-        if timeout is not None and timeout > 0:
+        if timeout is not None:
             self._clock.wait_until(self._clock.now_ns + int(timeout * 1e9) + 1)
         self.loop.stop()  # after this iteration
         return self._inner.select(0)
@@ -67,11 +67,11 @@ class SteppedLoop:
     ...     await asyncio.sleep(5)
     ...     found.append(clock())
     >>> loop = SteppedLoop(clock)
-    >>> loop.call(lambda: asyncio.get_running_loop().create_task(late()) and None)
+    >>> loop.call(lambda: asyncio.get_running_loop().create_task(late()))
     >>> while not found:
     ...     loop.turn()
     ...     _ = clock.jump()
-    >>> loop.close(late_is_over := lambda: asyncio.sleep(0))
+    >>> loop.close(lambda: asyncio.sleep(0))
     >>> found[0] // 1_000_000_000
     5
     """
