@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from streamlib._version import __version__
     from streamlib.connectors.formats import arrow, csv, jsonl, lines, parquet, raw_bytes, regex
+    from streamlib.connectors.lookup_tables import query
     from streamlib.errors import (
         BuildError,
         ColumnNotFoundError,
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
         FOREVER,
         UNTIL_END,
         KeyedStream,
+        LookupTable,
         RollingStream,
         Stream,
         Table,
@@ -63,11 +65,13 @@ if TYPE_CHECKING:
         read_arrow,
         read_files,
         read_socket,
+        read_table,
     )
 
 _HOME = {
     "streamlib._version": ("__version__",),
     "streamlib.connectors.formats": ("arrow", "csv", "jsonl", "lines", "parquet", "raw_bytes", "regex"),
+    "streamlib.connectors.lookup_tables": ("query",),
     "streamlib.errors": (
         "BuildError",
         "ColumnNotFoundError",
@@ -106,6 +110,7 @@ _HOME = {
         "FOREVER",
         "UNTIL_END",
         "KeyedStream",
+        "LookupTable",
         "RollingStream",
         "Stream",
         "Table",
@@ -114,6 +119,7 @@ _HOME = {
         "read_arrow",
         "read_files",
         "read_socket",
+        "read_table",
     ),
 }
 """Where each public name lives. A room is imported when one of its names is first used."""
@@ -127,6 +133,7 @@ __all__ = [
     "Expr",
     "Job",
     "KeyedStream",
+    "LookupTable",
     "Report",
     "Retry",
     "RollingStream",
@@ -158,11 +165,13 @@ __all__ = [
     "lines",
     "lit",
     "parquet",
+    "query",
     "raw_bytes",
     "read",
     "read_arrow",
     "read_files",
     "read_socket",
+    "read_table",
     "regex",
     "run",
     "same_window",

@@ -6,6 +6,7 @@ from streamlib.contracts.loops import CallLoop, NewLoop
 from streamlib.contracts.operators import Operator, Output, Refusal, State, Tagged, Wait
 from streamlib.contracts.sink import Sink, SinkWriter
 from streamlib.contracts.source import PENDING, Block, Pending, Refused, Source, Split, SplitReader, Wake
+from streamlib.contracts.tables import TableSource
 from streamlib.contracts.window import OverlappingWindow, Window
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "Split",
     "SplitReader",
     "State",
+    "TableSource",
     "Tagged",
     "Wait",
     "Wake",

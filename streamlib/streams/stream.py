@@ -24,6 +24,7 @@ from streamlib.streams.foreign import ForeignVerbs
 from streamlib.streams.functions import FunctionVerbs
 from streamlib.streams.joins import JoinVerbs
 from streamlib.streams.looking import LookingVerbs
+from streamlib.streams.lookups import LookupVerbs
 from streamlib.streams.ordered import OrderedVerbs
 from streamlib.streams.rows import RowVerbs
 from streamlib.streams.running import RunningVerbs
@@ -47,7 +48,9 @@ UNTIL_END = UntilEnd()
 """A `max_delay` for batch work: the watermark waits for the end of the input, and no row is late."""
 
 
-class Stream(LookingVerbs, RowVerbs, FunctionVerbs, JoinVerbs, ErrorVerbs, SocketVerbs, ForeignVerbs):
+class Stream(
+    LookingVerbs, RowVerbs, FunctionVerbs, JoinVerbs, LookupVerbs, ErrorVerbs, SocketVerbs, ForeignVerbs
+):
     """Rows that never change, on their way."""
 
     # Time.
