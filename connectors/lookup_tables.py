@@ -13,6 +13,8 @@ from streamlib.contracts import Block, Source, TableSource
 from streamlib.errors import BuildError, SourceError
 
 QUERY_SHOWN = 60
+ARROW_METHODS = ("fetch_arrow_table", "to_arrow_table", "fetch_arrow_all", "to_arrow")
+"""What drivers call the method of a cursor that gives Arrow data: ADBC and DuckDB, DuckDB, Snowflake, BigQuery."""
 
 
 class SourceTable(TableSource):
@@ -180,7 +182,7 @@ class QueryTable(TableSource):
             try:
                 given = () if asked.parameters is None else (asked.parameters,)
                 cursor.execute(asked.sql, *given)
-                for name in ("fetch_arrow_table", "fetch_arrow_all"):
+                for name in ARROW_METHODS:
                     if hasattr(cursor, name):
                         return _table_of(getattr(cursor, name)())
                 return _of_rows([column[0] for column in cursor.description], cursor.fetchall(), schema)

@@ -1,9 +1,9 @@
 """`lookup_join` with a table that changes: each row is completed from the state as of its event time.
 
 The state as of t has all rows of the table's input with times up to t, t included: what a backward
-as-of join finds among the changes of the table, provided that there is one for each key and time.
-`history_of` makes a step that yields these; how many changes others see of the table does not matter.
-A key whose time to live has passed is not found: its last change is further away than that.
+as-of join finds among the states of the table, provided that there is one for each key and time. Of
+`latest` these are the rows themselves; a running aggregate has a step that yields all of them
+(`history`). A key whose time to live has passed is not found: its last row is further away than that.
 
 A row waits until the watermark of the table's input has passed it, and comes out once (SEMANTICS 4,
 as-of backward).
@@ -24,31 +24,44 @@ import pyarrow.compute as pc
 from streamlib.contracts import Operator, Output
 from streamlib.elements import Batch
 from streamlib.errors import BuildError
-from streamlib.graph import BuildContext
+from streamlib.graph import BuildContext, Node
+from streamlib.operators.aggregation import from_input
 from streamlib.operators.joins.asof import AsOfJoinNode
 from streamlib.operators.joins.asof_operator import AsOfJoinOperator
 from streamlib.operators.joins.sides import LEFT, RIGHT, right_names
+from streamlib.operators.latest import LatestNode
+from streamlib.operators.lookup.history import HistoryNode
 from streamlib.operators.lookup.join import How, check_how, described
-from streamlib.operators.running import CHANGE, DELETE, TableNode
-
-EVERY_CHANGE = 1
-"""A span of one nanosecond: one change for each key and time."""
+from streamlib.operators.running import CHANGE, DELETE, RunningAggregateNode, TableNode
 
 
-def history_of(table: TableNode) -> TableNode:
-    """The same table as a step of its own, which yields a change for each key and time."""
-    return replace(table, max_rate=EVERY_CHANGE, name=None)
+def states_of(table: TableNode) -> Node:
+    """A step that yields each state of the table: of each key and time the last row counts."""
+    if isinstance(table, LatestNode):
+        return table.inputs[0]
+    if isinstance(table, RunningAggregateNode):
+        return HistoryNode(
+            inputs=table.inputs,
+            at=table.at,
+            on_error=table.on_error,
+            aggregates=table.aggregates,
+            ttl=table.ttl,
+            forever=table.forever,
+        )
+    return replace(table, max_rate=1, name=None)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class TableLookupNode(AsOfJoinNode):
-    """Completes each row of the first input from the table of the second.
+    """Completes each row of the first input from a table, whose states are the second.
 
     Attributes:
+        table: which.
         kept: ``left`` keeps rows without a match, ``inner`` drops them; ``semi`` and ``anti`` only choose.
     """
 
     kind: ClassVar[str] = "lookup_join"
+    table: TableNode
     kept: How = "left"
 
     def derive_schema(self) -> pa.Schema:
@@ -61,31 +74,30 @@ class TableLookupNode(AsOfJoinNode):
             )
         return super().derive_schema()
 
-    @property
-    def changes(self) -> TableNode:
-        """The step that yields the table's changes."""
-        table = self.inputs[RIGHT]
-        assert isinstance(table, TableNode)
-        return table
-
     @cached_property
     def right_columns(self) -> list[tuple[str, str]]:
         if self.kept in ("semi", "anti"):
             return []
-        left, table = self.inputs[LEFT].schema, self.changes.table_schema
+        left, table = self.inputs[LEFT].schema, self.table.table_schema
         return right_names(left, table, self.on[RIGHT], self.suffix)
+
+    @property
+    def is_history(self) -> bool:
+        """Whether the states are changes of a table."""
+        return isinstance(self.inputs[RIGHT], TableNode)
 
     @cached_property
     def sorts(self) -> bool:
-        """No two changes of a key have one time, so nothing decides between them."""
-        return False
+        if self.is_history:
+            return False  # no two of a key have one time, so nothing decides between them
+        return not from_input(self.inputs[RIGHT])[0]
 
     @property
     def reads_order(self) -> bool:
-        return False
+        return not self.is_history and not self.sorts
 
     def describe(self) -> str:
-        return described(*self.on, self.kept)
+        return f"{described(*self.on, self.kept)}; as of {self.table.label}"
 
     def build(self, context: BuildContext) -> Operator:
         return TableLookupOperator(self, context)
@@ -97,7 +109,7 @@ class TableLookupOperator(AsOfJoinOperator):
     def __init__(self, node: TableLookupNode, context: BuildContext) -> None:
         super().__init__(node, context)
         self.kept = node.kept
-        self.deletes = node.changes.ttl is not None
+        self.deletes = node.is_history and node.table.ttl is not None
 
     def on_batch(self, batch: Batch, side: int = 0) -> Iterator[Output]:
         """As that of an as-of join, without the rows that say that a key has gone."""

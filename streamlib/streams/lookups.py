@@ -209,7 +209,7 @@ class LookupVerbs:
         >>> priced.select("item", "price").collect().to_pylist()
         [{'item': 'A', 'price': 1.0}, {'item': 'A', 'price': 1.5}]
         """
-        from streamlib.operators.lookup.changing import TableLookupNode, history_of
+        from streamlib.operators.lookup.changing import TableLookupNode, states_of
         from streamlib.operators.lookup.join import LookupJoinNode
         from streamlib.streams.stream import Stream
         from streamlib.streams.table import Table
@@ -240,8 +240,9 @@ class LookupVerbs:
             )
         else:
             node = TableLookupNode(
-                inputs=(self._node, history_of(table._node)),
+                inputs=(self._node, states_of(table._node)),
                 at=at,
+                table=table._node,
                 left_on=left,
                 right_on=right,
                 tolerance=table._node.ttl,
