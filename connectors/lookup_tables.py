@@ -13,8 +13,8 @@ from streamlib.contracts import Block, Source, TableSource
 from streamlib.errors import BuildError, SourceError
 
 QUERY_SHOWN = 60
-ARROW_METHODS = ("fetch_arrow_table", "to_arrow_table", "fetch_arrow_all", "to_arrow")
-"""What drivers call the method of a cursor that gives Arrow data: ADBC and DuckDB, DuckDB, Snowflake, BigQuery."""
+ARROW_METHODS = ("fetch_arrow_table", "fetch_arrow_all", "to_arrow")
+"""What drivers call the method of a cursor that gives Arrow data: ADBC and others, Snowflake, BigQuery."""
 
 
 class SourceTable(TableSource):
@@ -175,21 +175,28 @@ class QueryTable(TableSource):
         return f"query {text if len(text) <= QUERY_SHOWN else text[: QUERY_SHOWN - 3] + '...'}"
 
     def _asked(self, schema: pa.Schema | None) -> pa.Table:
-        asked = self._query
-        connection = asked.connect()
+        connection = self._query.connect()
         try:
+            if hasattr(connection, "sql"):  # DuckDB's own way, whose result hands out Arrow data
+                given = {} if self._query.parameters is None else {"params": self._query.parameters}
+                return _table_of(connection.sql(self._query.sql, **given))
             cursor = connection.cursor()
             try:
-                given = () if asked.parameters is None else (asked.parameters,)
-                cursor.execute(asked.sql, *given)
-                for name in ARROW_METHODS:
-                    if hasattr(cursor, name):
-                        return _table_of(getattr(cursor, name)())
-                return _of_rows([column[0] for column in cursor.description], cursor.fetchall(), schema)
+                return self._fetched(cursor, schema)
             finally:
                 cursor.close()
         finally:
             connection.close()
+
+    def _fetched(self, cursor: Any, schema: pa.Schema | None) -> pa.Table:
+        given = () if self._query.parameters is None else (self._query.parameters,)
+        cursor.execute(self._query.sql, *given)
+        for name in ARROW_METHODS:
+            if hasattr(cursor, name):
+                return _table_of(getattr(cursor, name)())
+        if cursor.description is None:
+            raise SourceError("the query gives no rows", expected="a query such as select ...")
+        return _of_rows([column[0] for column in cursor.description], cursor.fetchall(), schema)
 
 
 def _table_of(data: Any) -> pa.Table:

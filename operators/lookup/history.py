@@ -141,7 +141,7 @@ class HistoryOperator(TableOperator):
         begins = new_key.copy()
         begins[1:] |= time[1:] != time[:-1]
         number = np.cumsum(begins)
-        moment = number - np.maximum.accumulate(np.where(new_key, number, 0))
+        moment: Int64s = number - np.maximum.accumulate(np.where(new_key, number, 0))
         parts = order[np.argsort(moment, kind="stable")]
         end = 0
         for size in np.bincount(moment).tolist():
