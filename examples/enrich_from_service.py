@@ -59,7 +59,9 @@ class Scores:
 
     async def __call__(self, ts: object, payment: int, merchant: str, amount: float) -> dict[str, object]:
         """Asks for the score of a payment; raises when the service hangs up."""
-        reader, writer = self.idle.pop() if self.idle else await asyncio.open_connection("127.0.0.1", self.port)
+        reader, writer = (
+            self.idle.pop() if self.idle else await asyncio.open_connection("127.0.0.1", self.port)
+        )
         try:
             writer.write(json.dumps({"payment": payment, "amount": amount}).encode() + b"\n")
             answer = await reader.readline()
@@ -144,7 +146,9 @@ def service(failing: float, seed: int = 1) -> Iterator[int]:
 
 def main(arguments: list[str] | None = None) -> sl.Report:
     """Runs it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rows", type=int, default=5_000, help="how many payments")
     parser.add_argument("--concurrency", type=int, default=100, help="how many are asked for at a time")
     parser.add_argument("--failing", type=float, default=0.02, help="how often the service hangs up, 0 to 1")

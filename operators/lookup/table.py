@@ -7,7 +7,6 @@ no row is looked up in a table that was read longer ago than that. It is no part
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, TypeVar
@@ -46,7 +45,7 @@ class LookupTableNode(Node):
     retry: Retry | None = None
 
     def derive_schema(self) -> pa.Schema:
-        found = tried(self.source, self.source.schema, self.retry, time.sleep)
+        found = tried(self.source, self.source.schema, self.retry, threading.Event().wait)
         return pa.schema([pa.field(f.name, plain_type(f.type)) for f in found])
 
     def derive_keys(self) -> tuple[str, ...]:

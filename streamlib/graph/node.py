@@ -6,6 +6,7 @@ builds its own operators: nothing is wired by name.
 
 from __future__ import annotations
 
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -60,7 +61,7 @@ class BuildContext:
     retry: Retry | None = None
     shared: Any = None
     now_ns: Callable[[], int] = time.monotonic_ns
-    pause: Callable[[float], object] = time.sleep
+    pause: Callable[[float], object] = threading.Event().wait
     new_loop: NewLoop | None = None
 
 

@@ -61,13 +61,14 @@ class LookupTable:
         Raises:
             SourceError: they cannot be read.
         """
+        import threading
         import time
 
         from streamlib.operators.lookup.table import Replica
 
         node = self._node
         try:
-            version = Replica(node).version(time.monotonic_ns(), None, time.sleep)
+            version = Replica(node).version(time.monotonic_ns(), None, threading.Event().wait)
         except StreamlibError as error:
             raise error.in_step(node.label, node.at) from error.__cause__
         return pa.Table.from_batches([version.rows])
