@@ -1,4 +1,4 @@
-"""`map_async` where things go wrong: services that fail or are slow, sessions, threads, and runs that are called off."""
+"""`map_async` where things go wrong: services that fail or are slow, sessions, and runs that are called off."""
 
 from __future__ import annotations
 
