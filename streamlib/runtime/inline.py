@@ -16,7 +16,7 @@ def wait_for_sources(execution: Execution) -> bool:
     Cleared after the wait, not before it: what is announced while the worker looks around is not missed.
     """
     shared = execution.shared
-    if shared.pool.all_exhausted() and not any(worker.is_busy for worker in execution.workers):
+    if shared.pool.all_exhausted() and not any(worker.between.is_busy for worker in execution.workers):
         return False
     shared.bell.wait(shared.pool.wait_seconds())
     shared.bell.clear()

@@ -18,7 +18,7 @@ from streamlib.errors import FAIL, OnError
 from streamlib.eventtime import ClockState, EventClock
 from streamlib.exchange import Channel
 from streamlib.exchange.channel import CHANNEL_BYTES_MAX
-from streamlib.graph import Edge, Plan
+from streamlib.graph import BuildContext, Edge, Plan, Step
 from streamlib.runtime.splits import SplitPool, SplitRun
 
 
@@ -144,6 +144,24 @@ class SharedRun:
         else:
             self._cancelled.clear()
 
+    def context(self, step: Step, worker: int) -> BuildContext:
+        """What the operator of `step` on one worker may know of the run."""
+        return BuildContext(
+            worker=worker,
+            workers=self.plan.workers,
+            batch_rows=self.options.batch_rows,
+            needs_order=step.needs_order,
+            wanted=step.wanted,
+            late_read=step.late_read,
+            clock=self.clocks.get(step.index),
+            refuse=step.on_error.policy != "fail",
+            retry=step.on_error.retry,
+            shared=self.shared[step.index],
+            now_ns=self.options.now_ns,
+            pause=self.pause,
+            new_loop=self.options.new_loop,
+        )
+
     def pause(self, seconds: float) -> object:
         """Waits before a step is tried again; returns true at once when the run was cancelled."""
         return (self.options.pause or self._cancelled.wait)(seconds)
@@ -171,6 +189,11 @@ class SharedRun:
         self.bell.set()
         for wake in self.wakers:
             wake()
+
+    def wake_up(self, worker: int) -> None:
+        """As `wake`, from any thread: also where the worker runs on the caller's thread."""
+        self.bell.set()
+        self.wake(worker)
 
     def wake(self, worker: int) -> None:
         """Something changed for one worker."""

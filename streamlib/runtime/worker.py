@@ -26,7 +26,8 @@ from streamlib.elements import (
 )
 from streamlib.errors import StreamlibError
 from streamlib.exchange import Channel, Partitioner
-from streamlib.graph import BuildContext, Edge
+from streamlib.graph import Edge
+from streamlib.runtime.between import Between
 from streamlib.runtime.receive import Receiver
 from streamlib.runtime.refuse import Refuser
 from streamlib.runtime.run import SharedRun
@@ -86,7 +87,7 @@ class Worker:
         self._states: dict[int, dict[int, State]] = {}
         self._reached: dict[int, dict[int, int]] = {}
         self._partitioners: dict[tuple[int, Edge], Partitioner] = {}
-        self._between: list[int] = []  # steps that work between the calls
+        self.between = Between(lambda: run.wake_up(index))
         self._receivers = [Receiver(step.index, self, len(run.incoming[step.index])) for step in self.steps]
         for step in self.steps:
             for number, incoming in enumerate(run.incoming[step.index]):
@@ -96,23 +97,8 @@ class Worker:
     def open(self) -> None:
         """Builds the operators: sinks open their writers here."""
         for step in self.steps:
-            context = BuildContext(
-                worker=self.index,
-                workers=self.run.plan.workers,
-                batch_rows=self.run.options.batch_rows,
-                needs_order=step.needs_order,
-                wanted=step.wanted,
-                late_read=step.late_read,
-                clock=self.run.clocks.get(step.index),
-                refuse=step.on_error.policy != "fail",
-                retry=step.on_error.retry,
-                shared=self.run.shared.get(step.index),
-                now_ns=self.run.options.now_ns,
-                pause=self.run.pause,
-                new_loop=self.run.options.new_loop,
-            )
             try:
-                self.operators.append(step.build(context))
+                self.operators.append(step.build(self.run.context(step, self.index)))
             except Exception as error:
                 self._explain(error, step.index, None)
                 raise
@@ -123,18 +109,7 @@ class Worker:
             for edge in step.edges:
                 if edge.keys is not None:
                     self._partitioners[step.index, edge] = Partitioner(edge.keys, self.run.plan.workers)
-            if self.operators[-1].bind(self._woken):
-                self._between.append(step.index)
-
-    def _woken(self) -> None:
-        """A step that works between the calls has something; called from any thread."""
-        self.run.bell.set()
-        self.run.wake(self.index)
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether one of its steps waits for something outside, which will come though no input does."""
-        return any(self.operators[step].is_busy() for step in self._between)
+            self.between.add(step.index, self.operators[-1])
 
     def _stage_heads(self) -> list[int | None]:
         heads: list[int | None] = [None] * self._stages
@@ -168,7 +143,9 @@ class Worker:
             return Status.WORKED
         if self._holding and self._release_held(closed, when_due=True):
             return Status.WORKED
-        if self._take_answers(closed):
+        woken = self.between.ready(lambda step: self._is_free(self.steps[step].stage, closed))
+        if woken is not None:
+            self._start(woken, self._receivers[woken].woken())
             return Status.WORKED
         for stage in range(self._stages - 1, -1, -1):
             if self._stacks[stage]:
@@ -181,14 +158,8 @@ class Worker:
             return Status.WAITING
         return self._feed()
 
-    def _take_answers(self, closed: set[int]) -> bool:
-        """Has a step yield what came to it between the calls; says whether there was one."""
-        for step in reversed(self._between):
-            stage = self.steps[step].stage
-            if stage not in closed and not self._stacks[stage] and self.operators[step].is_ready():
-                self._start(step, self._receivers[step].woken())
-                return True
-        return False
+    def _is_free(self, stage: int, closed: set[int]) -> bool:
+        return stage not in closed and not self._stacks[stage]
 
     def _serve(self, stage: int) -> bool:
         """Takes one element from the stage's inbox, in turn from its channels; says whether there was one."""
