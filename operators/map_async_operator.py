@@ -214,8 +214,12 @@ class MapAsyncOperator(MapRowsOperator):
         return error
 
     def counters(self) -> dict[str, int]:
-        """Calls that were made again, and those that took too long."""
-        found = {"retried": self.calls.retried, "timed_out": self.calls.timed_out}
+        """Calls that were made again, those that took too long, and rows that wait for an answer now."""
+        found = {
+            "under_way": self.unanswered,
+            "retried": self.calls.retried,
+            "timed_out": self.calls.timed_out,
+        }
         return {name: count for name, count in found.items() if count}
 
 

@@ -9,7 +9,7 @@ import datetime as dt
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 import pyarrow as pa
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from streamlib.connectors.lookup_tables import Query
     from streamlib.operators.lookup.table import LookupTableNode
     from streamlib.streams.readers import SchemaLike
-    from streamlib.streams.stream import Stream
     from streamlib.streams.table import Table
 
 Paths: TypeAlias = "str | os.PathLike[str] | Sequence[str | os.PathLike[str]]"
@@ -178,7 +177,7 @@ class LookupVerbs:
         right_on: str | Sequence[str] | None = None,
         how: Literal["left", "inner", "semi", "anti"] = "left",
         suffix: str = "_right",
-    ) -> Stream:
+    ) -> Self:
         """Adds to each row the columns of the row that a table has for its key.
 
         A table of `read_table` answers at once. With ``valid_from=`` it is the row that held at the event
@@ -251,7 +250,7 @@ class LookupVerbs:
                 kept=how,
                 suffix=suffix,
             )
-        return type(self)(node)  # type: ignore[call-arg, return-value]
+        return type(self)(node)  # type: ignore[call-arg]
 
 
 def _paired(

@@ -230,8 +230,10 @@ def test_a_job_that_is_called_off_cancels_what_is_under_way() -> None:
         await asyncio.Event().wait()
         return {"n": n}
 
-    job = sl.start(numbers(3).map_async(waits, timeout=None, schema=OUT).print())
+    windows = numbers(3).map_async(waits, timeout=None, schema=OUT).window(sl.tumbling("1s"))
+    job = sl.start(windows.agg(rows=sl.count()).print())
     assert asked.wait(20)
+    assert "map_async waits for 3 answers" in str(job.why())
     job._interrupt()
     with pytest.raises(sl.StreamlibError, match="called off"):
         job.wait(20)
