@@ -34,7 +34,7 @@ Int64s = npt.NDArray[np.int64]
 class HistoryNode(RunningAggregateNode):
     """A running aggregate, with a change for each key and time."""
 
-    kind: ClassVar[str] = "running aggregate, every change"
+    kind: ClassVar[str] = "history"
 
     def timing_because(self) -> str | None:
         return None

@@ -215,7 +215,7 @@ def test_windows_behind_it_have_the_rows_of_map(
 
     def bars(stream: sl.Stream) -> list[pa.Table]:
         windows = stream.key_by(k=col("n") % 2).window(sl.tumbling("5s"), allowed_lateness="1s")
-        made = windows.agg(rows=sl.count(), total=col("n").sum(), last=col("n").last())
+        made = windows.agg(rows=sl.count(), total=col("n").sum())
         found = t.run([made, made.late.select("ts", "n", "late_by")], **how)
         assert isinstance(found, list)
         return found

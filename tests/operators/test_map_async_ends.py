@@ -22,6 +22,7 @@ from streamlib.graph import BuildContext
 from streamlib.runtime.execute import Execution
 from streamlib.runtime.inline import run_inline
 from streamlib.testing.stepped_loop import SteppedLoop
+from tests.runtime.sources import ListSource, rows
 
 OUT = {"n": int}
 SECOND = 1_000_000_000
@@ -237,6 +238,27 @@ def test_a_job_that_is_called_off_cancels_what_is_under_way() -> None:
     job._interrupt()
     with pytest.raises(sl.StreamlibError, match="called off"):
         job.wait(20)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_stop_waits_for_the_rows_under_way(workers: int) -> None:
+    """They are in the output; the answers come only when the stop has been asked for."""
+    asked, gate = threading.Semaphore(0), threading.Event()
+
+    async def answers(v: int) -> dict[str, int]:
+        asked.release()
+        await asyncio.to_thread(gate.wait)
+        return {"n": v}
+
+    source = ListSource({"a": [rows(1, 2), rows(3)]}, live=True)
+    sink = CollectSink()
+    job = sl.start(sl.read(source).map_async(answers, schema=OUT).write(sink), workers=workers)
+    for _ in range(3):
+        assert asked.acquire(timeout=20)
+    job._request_stop(flush=False)
+    gate.set()
+    assert job.wait(20).status == "stopped"
+    assert sorted(sink.table()["n"].to_pylist()) == [1, 2, 3]
 
 
 def test_answers_wake_the_worker_though_nothing_else_comes() -> None:
