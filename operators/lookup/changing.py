@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -32,11 +32,23 @@ from streamlib.operators.joins.sides import LEFT, RIGHT, right_names
 from streamlib.operators.latest import LatestNode
 from streamlib.operators.lookup.history import HistoryNode
 from streamlib.operators.lookup.join import How, check_how, described
-from streamlib.operators.running import CHANGE, DELETE, RunningAggregateNode, TableNode
+from streamlib.operators.running import RunningAggregateNode, TableNode
+from streamlib.operators.tables import CHANGE, DELETE, TableStep
 
 
-def states_of(table: TableNode) -> Node:
-    """A step that yields each state of the table: of each key and time the last row counts."""
+def states_of(table: TableStep) -> Node:
+    """A step that yields each state of the table: of each key and time the last row counts.
+
+    Raises:
+        BuildError: the table has a row per key and window.
+    """
+    if not isinstance(table, TableNode):
+        raise BuildError(
+            "a table of windows has no state as of the time of a row: its keys are windows, too",
+            expected="a table with a row per key: .latest(), or .agg(...) without a window",
+            got=table.label,
+            hint='results of windows with emit="final" are a stream, which asof_join looks into',
+        )
     if isinstance(table, LatestNode):
         return table.inputs[0]
     if isinstance(table, RunningAggregateNode):
@@ -63,6 +75,19 @@ class TableLookupNode(AsOfJoinNode):
     kind: ClassVar[str] = "lookup_join"
     table: TableNode
     kept: How = "left"
+
+    @classmethod
+    def of(cls, left: Node, states: Node, table: TableStep, kept: How, **options: Any) -> TableLookupNode:
+        """The step, for what `states_of` gave of the table."""
+        assert isinstance(table, TableNode), "states_of says which tables there are"
+        return cls(
+            inputs=(left, states),
+            table=table,
+            kept=kept,
+            tolerance=table.ttl,
+            forever=table.ttl is None,
+            **options,
+        )
 
     def derive_schema(self) -> pa.Schema:
         check_how(self.kept)

@@ -23,7 +23,9 @@ from streamlib.graph import BuildContext
 from streamlib.kernels.columns import word_column
 from streamlib.kernels.rolling import HEAD
 from streamlib.kernels.row_functions import begin_anew
-from streamlib.operators.running import UPDATE, RunningAggregateNode, TableOperator
+from streamlib.operators.running import RunningAggregateNode
+from streamlib.operators.running_operator import TableOperator
+from streamlib.operators.tables import UPDATE
 from streamlib.state import Order, OrderedBuffer, joined, rolling_source
 from streamlib.state.pane import address
 
@@ -125,9 +127,9 @@ class HistoryOperator(TableOperator):
             given = pa.RecordBatch.from_arrays(finished, schema=self.node.aggregation.intermediate)
         columns = dict(zip(self.node.expressions, self.finals.evaluate(given), strict=True))
         columns |= dict(zip(self.keys, keys.columns, strict=True))
-        kinds = pa.repeat(pa.scalar(UPDATE), keys.num_rows)
+        columns[self.node.added.name] = pa.repeat(pa.scalar(UPDATE), keys.num_rows)
         return pa.RecordBatch.from_arrays(
-            [*(columns[name] for name in self.node.columns), kinds], schema=self.node.schema
+            [columns[name] for name in self.node.columns], schema=self.node.schema
         )
 
     def _moments(self, rows: Batch) -> Iterator[Batch]:

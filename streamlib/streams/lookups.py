@@ -225,32 +225,17 @@ class LookupVerbs:
                     if isinstance(table, Stream)
                     else None,
                 )
+            states = None if isinstance(table, LookupTable) else states_of(table._node)
             left, right = _paired(self._node, table.keys, on, left_on, right_on)
         except StreamlibError as error:
             raise error.in_step("lookup_join", at) from None
+        keys: dict[str, Any] = {"left_on": left, "right_on": right, "suffix": suffix, "at": at}
         if isinstance(table, LookupTable):
-            node: Node = LookupJoinNode(
-                inputs=(self._node,),
-                at=at,
-                table=table._node,
-                left_on=left,
-                right_on=right,
-                how=how,
-                suffix=suffix,
-            )
+            made: Node = LookupJoinNode(inputs=(self._node,), table=table._node, how=how, **keys)
         else:
-            node = TableLookupNode(
-                inputs=(self._node, states_of(table._node)),
-                at=at,
-                table=table._node,
-                left_on=left,
-                right_on=right,
-                tolerance=table._node.ttl,
-                forever=table._node.ttl is None,
-                kept=how,
-                suffix=suffix,
-            )
-        return type(self)(node)  # type: ignore[call-arg]
+            assert states is not None
+            made = TableLookupNode.of(self._node, states, table._node, how, **keys)
+        return type(self)(made)  # type: ignore[call-arg]
 
 
 def _paired(

@@ -185,6 +185,10 @@ def test_a_table_needs_event_time_on_both_sides() -> None:
     table = latest(stream([{"ts": 1, "k": "a", "v": 5, "s": "x"}], "0s").key_by("k"))
     with pytest.raises(BuildError, match="as of the event time of each row"):
         sl.read_arrow(pa.table({"k": ["a"]})).lookup_join(table)
+    left = stream([{"ts": 1, "k": "a", "v": 5, "s": "x"}], "0s")
+    windows = left.key_by("k").window(sl.tumbling("5s"), emit="updates").agg(n=sl.count())
+    with pytest.raises(BuildError, match="a table of windows has no state"):
+        left.lookup_join(windows)
 
 
 def test_state_is_bounded_by_the_time_to_live() -> None:
