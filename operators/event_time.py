@@ -31,7 +31,9 @@ from streamlib.errors import BuildError, DataError
 from streamlib.eventtime import EventClock, IdlePolicy, SplitTime
 from streamlib.eventtime.splits import PerValues, Suspect
 from streamlib.graph import BuildContext, Node
+from streamlib.graph.plan import topological
 from streamlib.kernels.marks import advance, advance_splits
+from streamlib.operators.map_async import MapAsyncNode
 
 POSITION_BITS = 40
 """An order value is the split's index above this many bits of position."""
@@ -84,6 +86,12 @@ class EventTimeNode(Node):
         if self.inputs[0].timed:
             raise BuildError(
                 "event_time is set twice", hint="a stream has one event time: keep one .event_time(...)"
+            )
+        if any(isinstance(node, MapAsyncNode) for node in topological([self.inputs[0]])):
+            raise BuildError(
+                "event_time stands behind map_async",
+                expected="event_time before the first call of a service: rows keep their time behind it",
+                hint="the steps before event_time are tried on first rows of splits that wait to be read",
             )
         if self.max_delay is not None and self.max_delay < 0:
             raise BuildError("max_delay must not be negative", got=format_duration(self.max_delay))

@@ -7,10 +7,10 @@ turned into Python's column by column before the calls, and back behind them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar, Literal, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -42,7 +42,7 @@ class MapRowsNode(Node):
     """
 
     kind: ClassVar[str] = "map"
-    refuses = "rows"
+    refuses: ClassVar[Literal["never", "rows", "checked"]] = "rows"
     callee: Callee
     arguments: RowArguments
     given: pa.Schema
@@ -172,7 +172,7 @@ class MapRowsOperator(Operator):
         found.row = row
         raise found from error
 
-    def on_end(self) -> Sequence[Output]:
+    def on_end(self) -> Iterable[Output]:
         """The input has ended: an object that was built is closed by the thread that called it."""
         self.made.close()
         return ()

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from streamlib._version import __version__
     from streamlib.connectors.formats import arrow, csv, jsonl, lines, parquet, raw_bytes, regex
+    from streamlib.connectors.lookup_tables import query
     from streamlib.contracts import Context, ListState, MapState, Processor, ValueState
     from streamlib.errors import (
         BuildError,
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
         FOREVER,
         UNTIL_END,
         KeyedStream,
+        LookupTable,
         ProcessedStream,
         RollingStream,
         Stream,
@@ -65,11 +67,13 @@ if TYPE_CHECKING:
         read_arrow,
         read_files,
         read_socket,
+        read_table,
     )
 
 _HOME = {
     "streamlib._version": ("__version__",),
     "streamlib.connectors.formats": ("arrow", "csv", "jsonl", "lines", "parquet", "raw_bytes", "regex"),
+    "streamlib.connectors.lookup_tables": ("query",),
     "streamlib.contracts": ("Context", "ListState", "MapState", "Processor", "ValueState"),
     "streamlib.errors": (
         "BuildError",
@@ -109,6 +113,7 @@ _HOME = {
         "FOREVER",
         "UNTIL_END",
         "KeyedStream",
+        "LookupTable",
         "ProcessedStream",
         "RollingStream",
         "Stream",
@@ -118,6 +123,7 @@ _HOME = {
         "read_arrow",
         "read_files",
         "read_socket",
+        "read_table",
     ),
 }
 """Where each public name lives. A room is imported when one of its names is first used."""
@@ -133,6 +139,7 @@ __all__ = [
     "Job",
     "KeyedStream",
     "ListState",
+    "LookupTable",
     "MapState",
     "ProcessedStream",
     "Processor",
@@ -168,11 +175,13 @@ __all__ = [
     "lines",
     "lit",
     "parquet",
+    "query",
     "raw_bytes",
     "read",
     "read_arrow",
     "read_files",
     "read_socket",
+    "read_table",
     "regex",
     "run",
     "same_window",

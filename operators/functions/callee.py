@@ -110,13 +110,14 @@ class Made:
             self.callee.close(made)
 
 
-def callee_of(given: Any, verb: str, local: Mapping[str, Any]) -> Callee:
+def callee_of(given: Any, verb: str, local: Mapping[str, Any], is_async: bool = False) -> Callee:
     """Reads what the user handed to `verb`.
 
     Args:
         given: the function.
         verb: ``map``, ``flat_map`` or ``map_batches``, for messages.
         local: names that its annotations may use beside its own; see `names_of_the_caller`.
+        is_async: whether the verb awaits what it calls.
 
     Raises:
         BuildError: it cannot be called, or not in this way.
@@ -126,10 +127,7 @@ def callee_of(given: Any, verb: str, local: Mapping[str, Any]) -> Callee:
     inner = _inner(given)
     is_built = isinstance(inner, type) and _defines_call(inner)
     code = _code(inner, is_built)
-    if inspect.iscoroutinefunction(code) or inspect.isasyncgenfunction(code):
-        raise BuildError(
-            f"{verb} cannot call an async function", got=getattr(code, "__qualname__", repr(code))
-        )
+    _check_async(code, verb, is_async)
     if is_built:
         _refuse_arguments(given, verb)
     signature = _signature(inner if is_built else given, is_built, verb)
@@ -143,6 +141,26 @@ def callee_of(given: Any, verb: str, local: Mapping[str, Any]) -> Callee:
     if isinstance(inner, type) and not is_built and dataclasses.is_dataclass(inner):
         returns = inner
     return Callee(given, is_built, code, parameters, plain(resolved(returns, code, local)))
+
+
+def _check_async(code: Callable[..., Any], verb: str, is_async: bool) -> None:
+    named = getattr(code, "__qualname__", repr(code))
+    if inspect.isasyncgenfunction(code):
+        raise BuildError(f"{verb} cannot call an async generator", got=named)
+    if inspect.iscoroutinefunction(code) and not is_async:
+        raise BuildError(
+            f"{verb} cannot call an async function",
+            got=named,
+            hint="map_async does, for many rows at a time" if verb == "map" else None,
+        )
+    if is_async and not inspect.iscoroutinefunction(code):
+        raise BuildError(
+            f"{verb} awaits what it calls",
+            expected="a function with async def, or a class whose __call__ has it",
+            got=named,
+            hint="map calls other functions; one that blocks can be awaited: "
+            "await asyncio.to_thread(function, ...)",
+        )
 
 
 def _inner(given: Any) -> Any:

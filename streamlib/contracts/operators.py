@@ -44,6 +44,8 @@ class Refusal:
 
     batch: Batch
     errors: Sequence[StreamlibError]
+    attempts: Sequence[int] | None = None
+    """How often each row was tried, where the step itself tries again; by its policy when None."""
 
 
 Output = Batch | Tagged | Wait | Refusal
@@ -100,6 +102,28 @@ class Operator:
 
     def restore(self, state: State) -> None:
         """Takes rows of earlier snapshots that belong to this worker. Called before the first batch."""
+
+    # Work between the calls: a step that waits for something outside, such as the answer of a service.
+
+    def bind(self, wake: Callable[[], None]) -> bool:
+        """Called once, before the first batch. True: the step works between the calls too.
+
+        Such a step calls `wake`, from any thread, when `on_wake` has something to yield or what a
+        `Wait` of it waits for has come.
+        """
+        return False
+
+    def is_ready(self) -> bool:
+        """Whether `on_wake` would yield something: asked often, on the worker's thread."""
+        return False
+
+    def is_busy(self) -> bool:
+        """Whether `wake` will be called though no input comes: nobody takes the run for stuck."""
+        return False
+
+    def on_wake(self) -> Iterable[Output]:
+        """Yields what has come meanwhile; `forward` is asked again behind it."""
+        return ()
 
     def open_windows(self) -> tuple[int, int | None]:
         """How many windows are open, and the end of the earliest, ns: for progress and `why`."""

@@ -6,14 +6,16 @@ builds its own operators: nothing is wired by name.
 
 from __future__ import annotations
 
+import threading
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import pyarrow as pa
 
-from streamlib.contracts import Operator, Sink, Source
+from streamlib.contracts import NewLoop, Operator, Sink, Source
 from streamlib.contracts.format import TEXT_BECAUSE
 from streamlib.elements import Batch
 from streamlib.errors import (
@@ -21,6 +23,7 @@ from streamlib.errors import (
     ColumnNotFoundError,
     Location,
     OnError,
+    Retry,
     StreamlibError,
     TypeMismatchError,
 )
@@ -41,6 +44,11 @@ class BuildContext:
         sides_read: the side outputs of the step that somebody reads, by tag.
         clock: what the step's `make_clock` made, shared by all workers.
         refuse: whether rows that the step cannot work on leave it as a `Refusal` instead of an error.
+        retry: how often what failed is tried again, by the step's policy.
+        shared: what the node's `share` made for all workers of the process.
+        now_ns: the processing clock.
+        pause: waits so many seconds; returns true when the run was cancelled meanwhile.
+        new_loop: what `async` functions run on; an event loop on a thread of its own when None.
     """
 
     worker: int = 0
@@ -52,6 +60,11 @@ class BuildContext:
     sides_read: frozenset[str] = frozenset()
     clock: EventClock | None = None
     refuse: bool = False
+    retry: Retry | None = None
+    shared: Any = None
+    now_ns: Callable[[], int] = time.monotonic_ns
+    pause: Callable[[float], object] = threading.Event().wait
+    new_loop: NewLoop | None = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -192,6 +205,10 @@ class Node(ABC):
 
     def make_clock(self) -> EventClock | None:
         """The clock that the step's workers share: only `event_time` has one."""
+        return None
+
+    def share(self) -> Any:
+        """What the step's workers share in one run, such as a table that is read once; None for nothing."""
         return None
 
     def first_time(self, batch: Batch) -> int | None:

@@ -11,12 +11,12 @@ Schedule = Callable[[Sequence[Worker]], Worker]
 
 
 def wait_for_sources(execution: Execution) -> bool:
-    """Waits for a source that has nothing now; False when all have ended: then nothing will come.
+    """Waits for a source that has nothing now, or for an answer; False when nothing will come.
 
     Cleared after the wait, not before it: what is announced while the worker looks around is not missed.
     """
     shared = execution.shared
-    if shared.pool.all_exhausted():
+    if shared.pool.all_exhausted() and not any(worker.between.is_busy for worker in execution.workers):
         return False
     shared.bell.wait(shared.pool.wait_seconds())
     shared.bell.clear()

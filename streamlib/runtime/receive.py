@@ -103,6 +103,12 @@ class Receiver:
         """What the watermark that is held back leads to."""
         return self._rose()
 
+    def woken(self) -> Iterator[Outgoing]:
+        """What a step that works between the calls has for the next one."""
+        operator = self._worker.operators[self._step]
+        yield from operator.on_wake()
+        yield from self._forwarded(operator)
+
     def _sides_rose(self, rose: bool) -> bool:
         """Tells an operator that goes by its sides how far they have come; whether one of them rose, or all."""
         operator = self._worker.operators[self._step]
@@ -120,6 +126,9 @@ class Receiver:
         self.held = False
         operator = self._worker.operators[self._step]
         yield from operator.on_watermark(self.progress.watermark)
+        yield from self._forwarded(operator)
+
+    def _forwarded(self, operator: Operator) -> Iterator[Outgoing]:
         onward = operator.forward(self.progress.watermark)
         if onward > self.forwarded:
             self.forwarded = onward

@@ -123,7 +123,7 @@ class Refuser:
         for error in refusal.errors:
             error.in_step(self.name, self.at)
         assert self.schema is None or batch.rows.schema.types == self.schema.types
-        columns = [*batch.rows.columns, *self._why(refusal.errors)]
+        columns = [*batch.rows.columns, *self._why(refusal)]
         rows = pa.RecordBatch.from_arrays(columns, schema=self.letters_schema)
         return Tagged(TAG, Batch(rows, batch.time, batch.mark, batch.order))
 
@@ -133,9 +133,10 @@ class Refuser:
         rows = pa.RecordBatch.from_arrays([data], names=["data"])
         return self.letters(Refusal(Batch(rows), [record.error for record in refused]))
 
-    def _why(self, errors: Sequence[StreamlibError]) -> list[pa.Array]:
+    def _why(self, refusal: Refusal) -> list[pa.Array]:
         retry: Retry | None = self.policy.retry
-        tried = [
+        errors = refusal.errors
+        tried = refusal.attempts or [
             retry.attempts if retry is not None and isinstance(error, UserFunctionError) else 1
             for error in errors
         ]

@@ -12,13 +12,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from streamlib.contracts import State
+from streamlib.contracts import NewLoop, State
 from streamlib.elements import MIN_TIME
 from streamlib.errors import FAIL, OnError
 from streamlib.eventtime import ClockState, EventClock
 from streamlib.exchange import Channel
 from streamlib.exchange.channel import CHANNEL_BYTES_MAX
-from streamlib.graph import Edge, Plan
+from streamlib.graph import BuildContext, Edge, Plan, Step
 from streamlib.runtime.splits import SplitPool, SplitRun
 
 
@@ -35,6 +35,7 @@ class RunOptions:
         on_error: what becomes of rows that a step without a policy of its own cannot work on.
         pause: waits so many seconds before a step is tried again; by the clock when None.
         watermark_every: while there is more to read, watermarks are sent on no more often than this, ns.
+        new_loop: what `async` functions run on; an event loop on a thread of its own when None.
     """
 
     batch_rows: int = 65_536
@@ -44,6 +45,7 @@ class RunOptions:
     on_error: OnError = FAIL
     pause: Callable[[float], object] | None = None
     watermark_every: int = 0
+    new_loop: NewLoop | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,7 @@ class SharedRun:
         self.options = options
         self.pool = SplitPool(options.now_ns, self.wake_all)
         self.clocks: dict[int, EventClock] = {}
+        self.shared: dict[int, Any] = {}  # by step, what its node's `share` made
         self.incoming: list[list[Incoming]] = [self._incoming(step.index) for step in plan.steps]
         self.channels: dict[tuple[int, int, int], Channel] = {}  # (step, input, receiving worker)
         self._cancelled = threading.Event()
@@ -118,6 +121,7 @@ class SharedRun:
         self._lock = threading.RLock()
         self._numbers = 0
         for step in plan.steps:
+            self.shared[step.index] = step.node.share()
             clock = step.node.make_clock()
             if clock is not None:
                 self.clocks[step.index] = clock
@@ -139,6 +143,25 @@ class SharedRun:
             self._cancelled.set()
         else:
             self._cancelled.clear()
+
+    def context(self, step: Step, worker: int) -> BuildContext:
+        """What the operator of `step` on one worker may know of the run."""
+        return BuildContext(
+            worker=worker,
+            workers=self.plan.workers,
+            batch_rows=self.options.batch_rows,
+            needs_order=step.needs_order,
+            wanted=step.wanted,
+            late_read=step.late_read,
+            sides_read=step.sides_read,
+            clock=self.clocks.get(step.index),
+            refuse=step.on_error.policy != "fail",
+            retry=step.on_error.retry,
+            shared=self.shared[step.index],
+            now_ns=self.options.now_ns,
+            pause=self.pause,
+            new_loop=self.options.new_loop,
+        )
 
     def pause(self, seconds: float) -> object:
         """Waits before a step is tried again; returns true at once when the run was cancelled."""
@@ -167,6 +190,11 @@ class SharedRun:
         self.bell.set()
         for wake in self.wakers:
             wake()
+
+    def wake_up(self, worker: int) -> None:
+        """As `wake`, from any thread: also where the worker runs on the caller's thread."""
+        self.bell.set()
+        self.wake(worker)
 
     def wake(self, worker: int) -> None:
         """Something changed for one worker."""

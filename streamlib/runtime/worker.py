@@ -26,7 +26,8 @@ from streamlib.elements import (
 )
 from streamlib.errors import StreamlibError
 from streamlib.exchange import Channel, Partitioner
-from streamlib.graph import BuildContext, Edge
+from streamlib.graph import Edge
+from streamlib.runtime.between import Between
 from streamlib.runtime.receive import Receiver
 from streamlib.runtime.refuse import Refuser
 from streamlib.runtime.run import SharedRun
@@ -86,6 +87,7 @@ class Worker:
         self._states: dict[int, dict[int, State]] = {}
         self._reached: dict[int, dict[int, int]] = {}
         self._partitioners: dict[tuple[int, Edge], Partitioner] = {}
+        self.between = Between(lambda: run.wake_up(index))
         self._receivers = [Receiver(step.index, self, len(run.incoming[step.index])) for step in self.steps]
         for step in self.steps:
             for number, incoming in enumerate(run.incoming[step.index]):
@@ -95,19 +97,8 @@ class Worker:
     def open(self) -> None:
         """Builds the operators: sinks open their writers here."""
         for step in self.steps:
-            context = BuildContext(
-                worker=self.index,
-                workers=self.run.plan.workers,
-                batch_rows=self.run.options.batch_rows,
-                needs_order=step.needs_order,
-                wanted=step.wanted,
-                late_read=step.late_read,
-                sides_read=step.sides_read,
-                clock=self.run.clocks.get(step.index),
-                refuse=step.on_error.policy != "fail",
-            )
             try:
-                self.operators.append(step.build(context))
+                self.operators.append(step.build(self.run.context(step, self.index)))
             except Exception as error:
                 self._explain(error, step.index, None)
                 raise
@@ -120,6 +111,7 @@ class Worker:
                     self._partitioners[step.index, edge] = Partitioner(
                         edge.keys, self.run.plan.workers, edge.everywhere
                     )
+            self.between.add(step.index, self.operators[-1])
 
     def _stage_heads(self) -> list[int | None]:
         heads: list[int | None] = [None] * self._stages
@@ -153,6 +145,10 @@ class Worker:
             return Status.WORKED
         if self._holding and self._release_held(closed, when_due=True):
             return Status.WORKED
+        woken = self.between.ready(lambda step: self._is_free(self.steps[step].stage, closed))
+        if woken is not None:
+            self._start(woken, self._receivers[woken].woken())
+            return Status.WORKED
         for stage in range(self._stages - 1, -1, -1):
             if self._stacks[stage]:
                 if stage not in waiting:  # also upstream of a parked one, which may wait for its barrier
@@ -163,6 +159,9 @@ class Worker:
         if closed:
             return Status.WAITING
         return self._feed()
+
+    def _is_free(self, stage: int, closed: set[int]) -> bool:
+        return stage not in closed and not self._stacks[stage]
 
     def _serve(self, stage: int) -> bool:
         """Takes one element from the stage's inbox, in turn from its channels; says whether there was one."""

@@ -202,6 +202,11 @@ class SlotTable(PaneStore):
             kept = [*kept, *self._collecting.values(pane, partial, slots)]
         return Closed(_START, keys, pane.records[slots, self._head :], kept, self.plan)
 
+    def put_back(self, slots: Int64s, state: Int64s) -> None:
+        """Gives some slots the state words that stand in `state`, as `read` gave them."""
+        assert self._pane is not None, "there are no slots"
+        self._pane.records[slots, self._head :] = state
+
     def reset(self, slots: Int64s) -> None:
         """Takes these keys back to the state without rows; they keep their slots."""
         if len(slots):

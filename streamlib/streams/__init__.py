@@ -1,5 +1,6 @@
 """What a user holds: streams whose methods build one node each, and the readers they begin with."""
 
+from streamlib.streams.lookups import LookupTable, read_table
 from streamlib.streams.process_results import ProcessedStream
 from streamlib.streams.readers import read, read_arrow, read_files
 from streamlib.streams.rolling import RollingStream
@@ -12,6 +13,7 @@ __all__ = [
     "FOREVER",
     "UNTIL_END",
     "KeyedStream",
+    "LookupTable",
     "ProcessedStream",
     "RollingStream",
     "Stream",
@@ -21,4 +23,5 @@ __all__ = [
     "read_arrow",
     "read_files",
     "read_socket",
+    "read_table",
 ]

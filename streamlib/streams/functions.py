@@ -5,10 +5,12 @@ What each means stands on its node, in `streamlib.operators`.
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from streamlib.errors import StreamlibError, user_location
+from streamlib.elements import duration_ns
+from streamlib.errors import Retry, StreamlibError, user_location
 from streamlib.graph import Node
 
 if TYPE_CHECKING:
@@ -74,6 +76,75 @@ class FunctionVerbs:
         ['to', 'be', 'or', 'not']
         """
         return self._called_by_row("flat_map", function, schema, flat=True)
+
+    def map_async(
+        self,
+        function: Callable[..., Any],
+        concurrency: int = 100,
+        *,
+        ordered: bool = True,
+        timeout: str | dt.timedelta | None = "30s",
+        retry: Retry | None = None,
+        schema: SchemaLike | None = None,
+    ) -> Stream:
+        """Calls an `async` function for many rows at a time: for a service that has to be asked.
+
+        What the function is given and returns is that of `map`. The calls run on an event loop beside
+        each worker, so that rows go on while others wait for their answer. A row keeps its event time,
+        and the watermark waits for the rows under way. At the end of the input, at a stop and at a
+        checkpoint they are waited for; where a run fails or is called off they are cancelled.
+
+        A class is built once by each worker, on its event loop: there it is given ``open()`` before its
+        first call and ``close()`` at the end, which may be `async` too, such as for a session.
+
+        Args:
+            function: of one row, with ``async def``; or a class whose ``__call__`` has it.
+            concurrency: for how many rows each worker calls at a time, 1 to 100,000.
+            ordered: rows come out in their order; else each as soon as its answer has come.
+            timeout: of each call; None for none.
+            retry: a call that raised or took too long is made again, after a wait in which the other
+                calls go on. None: as ``.on_error(..., retry=)`` says.
+            schema: the columns it returns, as for `map`.
+
+        Raises:
+            BuildError: as `map`; the function is not `async`; or `event_time` comes behind this step.
+            UserFunctionError: while running, as for `map`, or after `timeout`; ``.on_error`` says what else
+                becomes of such a row.
+
+        >>> import pyarrow as pa, streamlib as sl
+        >>> async def rated(currency: str, amount: float):
+        ...     rate = {"EUR": 1.25, "USD": 1.0}[currency]  # await session.get(...)
+        ...     return {"currency": currency, "usd": amount * rate}
+        >>> rows = sl.read_arrow(pa.table({"currency": ["EUR", "USD"], "amount": [2.0, 3.0]}))
+        >>> rows.map_async(rated, schema={"currency": str, "usd": float}).collect().to_pydict()
+        {'currency': ['EUR', 'USD'], 'usd': [2.5, 3.0]}
+        """
+        from streamlib.operators.functions.annotations import names_of_the_caller
+        from streamlib.operators.functions.callee import callee_of
+        from streamlib.operators.functions.declared import row_schema
+        from streamlib.operators.functions.row_arguments import row_arguments
+        from streamlib.operators.map_async import MapAsyncNode, MapAsyncUnorderedNode
+        from streamlib.streams.stream import Stream
+
+        with _In("map_async"):
+            local = names_of_the_caller()
+            callee = callee_of(function, "map_async", local, is_async=True)
+            arguments = row_arguments(callee, "map_async", self._node.schema, local)
+            given = row_schema(callee, "map_async", schema, False, local)
+            limit = None if timeout is None else duration_ns(timeout, "timeout")
+        kind = MapAsyncNode if ordered else MapAsyncUnorderedNode
+        return Stream(
+            kind(
+                inputs=(self._node,),
+                at=user_location(),
+                callee=callee,
+                arguments=arguments,
+                given=given,
+                concurrency=concurrency,
+                timeout=limit,
+                retry=retry,
+            )
+        )
 
     def _called_by_row(
         self, verb: str, function: Callable[..., Any], schema: SchemaLike | None, flat: bool

@@ -26,6 +26,7 @@ from streamlib.streams.foreign import ForeignVerbs
 from streamlib.streams.functions import FunctionVerbs
 from streamlib.streams.joins import JoinVerbs
 from streamlib.streams.looking import LookingVerbs
+from streamlib.streams.lookups import LookupVerbs
 from streamlib.streams.ordered import OrderedVerbs
 from streamlib.streams.processes import ProcessVerbs
 from streamlib.streams.rows import RowVerbs
@@ -57,6 +58,7 @@ class Stream(
     RowVerbs,
     FunctionVerbs,
     JoinVerbs,
+    LookupVerbs,
     DedupVerbs,
     TopNVerbs,
     EffectVerbs,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -111,7 +112,7 @@ class Graph:
         if isinstance(spec, Apply):
             return self._applied(self.streams[id(spec.input)], spec.function)
         if isinstance(spec, Timed):
-            return Stream(
+            timed = Stream(
                 LateTimeNode(
                     inputs=(self.streams[id(spec.input)]._node,),
                     column="ts",
@@ -122,6 +123,7 @@ class Graph:
                     withheld=self.settings.withheld,
                 )
             )
+            return self._asked(timed) if self.settings.asks else timed
         if isinstance(spec, Union):
             first, *others = (self.streams[id(s)] for s in spec.inputs)
             return first.union(*others)
@@ -167,6 +169,21 @@ class Graph:
             long, often = dice.choice((1, 3, 30)), dice.random()
             yield Pause(long if self.scenario.idles else int(often * 4 * self.settings.pauses))
             begin = end
+
+    def _asked(self, stream: Stream) -> Stream:
+        """The same rows, each after a while. Two rows that stem from one are told apart by their order only."""
+        dice = random.Random(self.settings.seed)
+
+        async def answered(row: dict[str, Any]) -> dict[str, Any]:
+            for _ in range(dice.choice((0, 0, 1, 5))):
+                await asyncio.sleep(dice.choice((0, 0, 1e-9, 1e-8)))
+            return row
+
+        specs = all_specs(self.scenario.sinks)
+        ordered = any(isinstance(spec, Apply) and spec.function == "twice" for spec in specs)
+        return stream.map_async(
+            answered, self.settings.asks, ordered=ordered or dice.random() < 0.5, timeout=None, schema=SCHEMA
+        )
 
     def _applied(self, stream: Stream, function: str) -> Stream:
         if function == "keep_large":

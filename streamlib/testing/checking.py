@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import pyarrow as pa
 
@@ -31,6 +32,7 @@ from streamlib.testing.manual_clock import ManualClock
 from streamlib.testing.rebuild import as_list_source, max_delays, rebuild, shuffled
 from streamlib.testing.recut import function_that_sees_the_cut
 from streamlib.testing.running import as_list, jumping, schedule_of
+from streamlib.testing.stepped_loop import SteppedLoop
 from streamlib.testing.watched import WatchedSink
 
 WHOLE = 65_536
@@ -208,7 +210,13 @@ class _Run:
         self.life = dice.randint(1, 60) if dies else 0
         self.clock = ManualClock()
         self.schedule = schedule_of(how.seed or 0)
-        options = RunOptions(how.batch_rows, how.channel_bytes_max, self.clock, checkpoints=True)
+        options = RunOptions(
+            how.batch_rows,
+            how.channel_bytes_max,
+            self.clock,
+            checkpoints=True,
+            new_loop=partial(SteppedLoop, self.clock),
+        )
         self.execution = Execution(self.sinks, how.workers, options)
         self.choose: Callable[[Sequence[Worker]], Worker] | None = None if how.seed is None else self._choose
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import overload
 
 import pyarrow as pa
@@ -22,6 +23,7 @@ from streamlib.runtime.run import RunOptions
 from streamlib.runtime.worker import Worker
 from streamlib.streams import Stream, Table
 from streamlib.testing.manual_clock import ManualClock
+from streamlib.testing.stepped_loop import SteppedLoop
 
 JUMPS_MAX = 10_000
 """How often the clock may jump without anything happening before a run counts as stuck."""
@@ -87,7 +89,8 @@ def run(
     ends = [_End(each) for each in as_list(pipeline)]
     nodes = [end.node for end in ends]
     clock = clock or ManualClock()
-    execution = Execution(nodes, workers, RunOptions(batch_rows, channel_bytes_max, clock))
+    options = RunOptions(batch_rows, channel_bytes_max, clock, new_loop=partial(SteppedLoop, clock))
+    execution = Execution(nodes, workers, options)
     try:
         execution.open()
         run_inline(execution, None if seed is None else schedule_of(seed), jumping(clock, execution))

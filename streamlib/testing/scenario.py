@@ -50,6 +50,7 @@ class Settings:
         pauses: how often a reader has nothing, 0 to 1.
         barriers: how often a barrier is started, per unit of work.
         seed: chooses the schedule, the cuts and all of the above moments.
+        asks: rows for which a `map_async` behind each `event_time` calls at a time; 0: there is none.
     """
 
     workers: int
@@ -61,6 +62,7 @@ class Settings:
     pauses: float
     barriers: float
     seed: int
+    asks: int = 0
 
 
 @dataclass(slots=True)
@@ -279,7 +281,7 @@ def _updates(dice: random.Random, sinks: tuple[Spec, ...]) -> list[Spec]:
 def _settings(dice: random.Random, dies: bool, idles: bool) -> Settings:
     """Barriers are frequent where the run is killed; several workers where watermarks leave splits out."""
     often = dice.choice((0.05, 0.2, 0.3)) if dies else dice.choice((0.0, 0.01, 0.05, 0.2))
-    return Settings(
+    settings = Settings(
         workers=dice.choice((1, 2, 2, 3, 4) if idles or dies else (1, 1, 2, 3, 4)),
         batch_rows=dice.choice((1, 2, 7, 50)),
         block_rows=dice.choice((1, 3, 10, 50)),
@@ -290,3 +292,4 @@ def _settings(dice: random.Random, dies: bool, idles: bool) -> Settings:
         barriers=often,
         seed=dice.randrange(2**31),
     )
+    return replace(settings, asks=random.Random(f"asks {settings.seed}").choice((0, 0, 0, 0, 1, 3)))

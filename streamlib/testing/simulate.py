@@ -14,6 +14,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 
 from streamlib.contracts import Split
 from streamlib.errors import UserFunctionError
@@ -29,6 +30,7 @@ from streamlib.testing.manual_clock import ManualClock
 from streamlib.testing.model import run_model
 from streamlib.testing.scenario import Scenario, Settings, draw
 from streamlib.testing.specs import Apply, Late, RowData, all_specs
+from streamlib.testing.stepped_loop import SteppedLoop
 from streamlib.testing.watched import rows_of
 
 UNITS_OF_WORK_MAX = 60_000
@@ -76,6 +78,7 @@ class Attempt:
             self.clock,
             checkpoints=True,
             watermark_every=random.Random(settings.seed + 2).choice([0, 0, 20, 500, 10**9]),
+            new_loop=partial(SteppedLoop, self.clock),
         )
         self.execution = Execution(self.graph.sinks, settings.workers, options)
         self.resume = resume

@@ -64,6 +64,7 @@ GROUPS = (
             "Stream.map",
             "Stream.flat_map",
             "Stream.map_batches",
+            "Stream.map_async",
             "Stream.pipe",
             "Stream.named",
         ),
@@ -120,6 +121,11 @@ GROUPS = (
         "Joins",
         "Rows of two streams, matched by key and event time. [Joins](joins.md) explains them.",
         ("Stream.join", "Stream.asof_join", "Stream.late_left", "Stream.late_right"),
+    ),
+    Group(
+        "Lookups",
+        "Rows completed from a table, by key. [Lookups and services](lookups.md) explains them.",
+        ("Stream.lookup_join", "sl.read_table", "sl.query", "sl.LookupTable", "LookupTable.*"),
     ),
     Group(
         "Write",

@@ -13,6 +13,7 @@ from streamlib.eventtime import EventClock, InputProgress
 from streamlib.eventtime.splits import SplitTime
 from streamlib.exchange import Channel
 from streamlib.operators.event_time import EventTimeOperator
+from streamlib.operators.map_async_operator import MapAsyncOperator
 from streamlib.operators.windows.aggregate import PaneOperator, WindowOperator
 from streamlib.operators.windows.slices import SlicedPanes
 from streamlib.runtime.execute import Execution
@@ -172,7 +173,17 @@ def windows_come_out_again_after_a_restore(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(SlicedPanes, "snapshot", snapshot)
 
 
+def rows_under_way_hold_nothing_back(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(MapAsyncOperator, "forward", lambda self, watermark: watermark)
+
+
+def barriers_overtake_rows_under_way(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(MapAsyncOperator, "on_barrier", lambda self: iter(()))
+
+
 FAULTS: list[Plant] = [
+    rows_under_way_hold_nothing_back,
+    barriers_overtake_rows_under_way,
     rows_late_for_some_windows_enter_all,
     amendments_enter_too_early,
     amendments_miss_the_front,

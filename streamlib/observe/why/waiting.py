@@ -186,11 +186,23 @@ def _nobody_counts(facts: Facts, answer: StepWhy, held: _Held) -> StepWhy:
 
 def _on_its_way(facts: Facts, answer: StepWhy, say: Times) -> StepWhy:
     assert answer.watermark is not None
-    busy = _outside(facts)
     text = f"{answer.text}; the watermark has come to {say(answer.watermark)}, results are on their way"
+    asked = unanswered(facts)
+    if asked is not None:
+        return replace(answer, cause=Cause.BUSY, text=f"{text}; {asked}")
+    busy = _outside(facts)
     if busy is not None:
         return replace(answer, cause=Cause.BUSY, text=f"{text}; {_at(busy)}")
     return replace(answer, cause=Cause.ON_ITS_WAY, text=text, hint=at_work(facts))
+
+
+def unanswered(facts: Facts) -> str | None:
+    """Which step waits for answers of a service, in a few words; None when none does."""
+    for node in facts.nodes:
+        count = facts.counter(node, "under_way")
+        if count:
+            return f"{node.name} waits for {counted(count, 'answer')}"
+    return None
 
 
 def _outside(facts: Facts) -> AtWork | None:
@@ -214,4 +226,4 @@ def _at(work: AtWork) -> str:
 def at_work(facts: Facts) -> str | None:
     """What keeps the workers busy outside the engine, in a sentence; None when nothing does."""
     busy = _outside(facts)
-    return None if busy is None else _at(busy)
+    return unanswered(facts) if busy is None else _at(busy)
