@@ -15,6 +15,7 @@ whole when the window closes. Panes are identified by the window's start::
 * `TwoStacks`: panes of slices of time, and the sum over the latest of them, for windows that overlap.
 * `SlotTable`: aggregates per key, without windows; a slot per key, and keys that are freed one by one.
 * `SessionTable`: the open sessions of each key; `NumberedStore`: aggregates by number, for what has no keys.
+* `BarTable`: the open bar of each key, which is full after so many rows or when a sum is reached.
 * `Expiry`: which slots have had no row for long.
 * `AsOfStore`: the rows of each key through time, and which of them held when.
 * `OrderedBuffer`: rows that wait until the watermark has passed them, and come out in order.
@@ -24,11 +25,12 @@ pane, as the kernels read it), `fused` (the generated loop of a plan), `probe` (
 records), `values` and `value_store` (values that are no words, beside the records), `slots` (one pane
 that never closes), `rings` (the last rows of each key, and aggregates over
 them; `rolling_source` generates its loop, `rolling_values` has what is no words), `row_states` (what
-functions of rows keep of a key), `sessions`, `numbered`, `expiry`, `ordered`, `layout` (what lies where
+functions of rows keep of a key), `sessions`, `bars` (`bar_kernels` has its loop), `numbered`, `expiry`, `ordered`, `layout` (what lies where
 in the blocks that Python and kernels share).
 """
 
 from streamlib.state.asof import AsOfStore
+from streamlib.state.bars import BarSize, BarTable, OverBars
 from streamlib.state.closed import Closed, Tumbling
 from streamlib.state.expiry import Expiry
 from streamlib.state.key_columns import with_fields
@@ -41,12 +43,15 @@ from streamlib.state.two_stacks import TwoStacks
 
 __all__ = [
     "AsOfStore",
+    "BarSize",
+    "BarTable",
     "Closed",
     "ClosedSessions",
     "Expiry",
     "NumberedStore",
     "Order",
     "OrderedBuffer",
+    "OverBars",
     "PaneStore",
     "SessionTable",
     "SlotColumn",

@@ -30,7 +30,9 @@ from streamlib.streams.running import RunningVerbs
 from streamlib.streams.sockets import SocketVerbs
 
 if TYPE_CHECKING:
+    from streamlib.operators.windows.rows import RowWindow, SumWindow
     from streamlib.operators.windows.session import SessionWindow
+    from streamlib.streams.table import Forever
     from streamlib.streams.windowed import WindowedStream, WindowedUpdates
 
 T = TypeVar("T")
@@ -183,10 +185,11 @@ class Stream(LookingVerbs, RowVerbs, FunctionVerbs, JoinVerbs, ErrorVerbs, Socke
     @overload
     def window(
         self,
-        window: Window | OverlappingWindow | SessionWindow,
+        window: Window | OverlappingWindow | SessionWindow | RowWindow | SumWindow,
         allowed_lateness: str | dt.timedelta = "0s",
         emit: Literal["final"] = "final",
         early: None = None,
+        ttl: str | dt.timedelta | Forever | None = None,
     ) -> WindowedStream: ...
 
     @overload
@@ -201,10 +204,11 @@ class Stream(LookingVerbs, RowVerbs, FunctionVerbs, JoinVerbs, ErrorVerbs, Socke
 
     def window(
         self,
-        window: Window | OverlappingWindow | SessionWindow,
+        window: Window | OverlappingWindow | SessionWindow | RowWindow | SumWindow,
         allowed_lateness: str | dt.timedelta = "0s",
         emit: Literal["final", "updates"] = "final",
         early: str | dt.timedelta | None = None,
+        ttl: str | dt.timedelta | Forever | None = None,
     ) -> WindowedStream | WindowedUpdates:
         """Groups rows by event time, to be aggregated by `.agg(...)`.
 
@@ -217,13 +221,28 @@ class Stream(LookingVerbs, RowVerbs, FunctionVerbs, JoinVerbs, ErrorVerbs, Socke
                 changed it.
             early: with ``updates``: previews of open windows, for each key and window at most one in each
                 span of event time of this length.
+            ttl: of windows by rows and sums: a key without rows for longer than this, in event time,
+                begins anew. `sl.FOREVER` keeps every key; an input without an end needs one of both.
 
         Raises:
             BuildError: a duration of no sense, or `early` without ``emit="updates"``.
         """
+        from streamlib.operators.windows.rows import RowWindow, SumWindow
         from streamlib.streams.windowed import WindowedStream, WindowedUpdates
 
         lateness = _duration(allowed_lateness, "allowed_lateness")
+        if isinstance(window, RowWindow | SumWindow):
+            from streamlib.streams.row_windows import row_windowed
+
+            return row_windowed(self._node, window, lateness, ttl, emit, early)
+        if ttl is not None:
+            raise BuildError(
+                "windows by time need no ttl=",
+                at=user_location(),
+                step="window",
+                got=f"ttl={ttl!r}",
+                hint="what they keep of a key goes with its last window",
+            )
         if emit == "updates":
             span = None if early is None else _duration(early, "early")
             return WindowedUpdates(self._node, window, lateness, span)
