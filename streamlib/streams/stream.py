@@ -22,6 +22,7 @@ from streamlib.graph import SideNode, SinkNode
 from streamlib.streams.errors import ErrorVerbs
 from streamlib.streams.foreign import ForeignVerbs
 from streamlib.streams.functions import FunctionVerbs
+from streamlib.streams.gaps import GapVerbs
 from streamlib.streams.joins import JoinVerbs
 from streamlib.streams.looking import LookingVerbs
 from streamlib.streams.ordered import OrderedVerbs
@@ -49,7 +50,9 @@ UNTIL_END = UntilEnd()
 """A `max_delay` for batch work: the watermark waits for the end of the input, and no row is late."""
 
 
-class Stream(LookingVerbs, RowVerbs, FunctionVerbs, JoinVerbs, ErrorVerbs, SocketVerbs, ForeignVerbs):
+class Stream(
+    LookingVerbs, RowVerbs, FunctionVerbs, JoinVerbs, ErrorVerbs, SocketVerbs, GapVerbs, ForeignVerbs
+):
     """Rows that never change, on their way."""
 
     # Time.
