@@ -61,7 +61,7 @@ class FillGapsNode(Node):
         if window is None or isinstance(window, SameWindow | SessionWindow):
             raise BuildError(
                 "fill_gaps() needs windows that follow one another",
-                expected="the result of .window(...).agg(...) with windows by time, such as sl.tumbling(\"10s\")",
+                expected='the result of .window(...).agg(...) with windows by time, such as sl.tumbling("10s")',
                 got=f"the result of {source.label}" + (f" with {window.describe()}" if window else ""),
                 hint="call it right behind .agg(...), before other steps" if window is None else None,
             )
@@ -134,7 +134,9 @@ class FillGapsNode(Node):
         return None
 
     def describe(self) -> str:
-        fills = [f"{name}={fill if isinstance(fill, Expr) else repr(fill)}" for name, fill in self.fills.items()]
+        fills = [
+            f"{name}={fill if isinstance(fill, Expr) else repr(fill)}" for name, fill in self.fills.items()
+        ]
         return ", ".join([*fills, f"up_to={format_duration(self.up_to)!r}"])
 
     def state_bound(self) -> str:

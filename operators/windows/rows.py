@@ -107,7 +107,7 @@ def row_window(rows: Any, partial: Any) -> RowWindow:
     Raises:
         BuildError: rows= is no number of rows, or partial= neither True nor False.
     """
-    if not isinstance(rows, numbers.Integral) or isinstance(rows, bool) or rows < 1:
+    if type(rows) is bool or not isinstance(rows, numbers.Integral) or int(rows) < 1:
         raise BuildError("rows= is the number of rows of a window", expected="1 or more", got=repr(rows))
     return RowWindow(int(rows), _is_partial(partial))
 

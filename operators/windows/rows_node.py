@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pyarrow as pa
 
@@ -78,8 +78,8 @@ class RowWindowNode(OrderedNode):
     def bar_size(self) -> BarSize:
         """When a window is full."""
         measure = self.window.measure
-        kind = None if measure is None else decoded_type(measure.type_in(self.inputs[0].schema))
-        return self.window.bar_size(kind)  # type: ignore[arg-type]
+        kind: Any = None if measure is None else decoded_type(measure.type_in(self.inputs[0].schema))
+        return self.window.bar_size(kind)
 
     def derive_schema(self) -> pa.Schema:
         self.require_time("a window")

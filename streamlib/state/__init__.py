@@ -25,8 +25,8 @@ pane, as the kernels read it), `fused` (the generated loop of a plan), `probe` (
 records), `values` and `value_store` (values that are no words, beside the records), `slots` (one pane
 that never closes), `rings` (the last rows of each key, and aggregates over
 them; `rolling_source` generates its loop, `rolling_values` has what is no words), `row_states` (what
-functions of rows keep of a key), `sessions`, `bars` (`bar_kernels` has its loop), `numbered`, `expiry`, `ordered`, `layout` (what lies where
-in the blocks that Python and kernels share).
+functions of rows keep of a key), `sessions`, `bars` (`bar_kernels` has its loop), `numbered`, `expiry`,
+`ordered`, `layout` (what lies where in the blocks that Python and kernels share).
 """
 
 from streamlib.state.asof import AsOfStore
