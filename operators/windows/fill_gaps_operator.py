@@ -15,7 +15,7 @@ from streamlib.elements import MAX_TIME, MIN_TIME, Batch
 from streamlib.graph import BuildContext
 from streamlib.kernels.columns import decoded
 from streamlib.operators.windows.gaps import Gaps, Grid
-from streamlib.operators.windows.results import BOUNDS, timestamps
+from streamlib.operators.windows.results import BOUNDS, as_times
 from streamlib.state import Order, OrderedBuffer, SlotTable, joined, with_fields
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class FillGapsOperator(Operator):
 
     def _filled(self, rows: pa.RecordBatch, gaps: Gaps) -> Batch:
         after = pa.array(gaps.after)
-        bounds = [timestamps(times, self.bounds_type) for times in (gaps.starts, gaps.ends)]
+        bounds = [as_times(times, self.bounds_type) for times in (gaps.starts, gaps.ends)]
         columns = [column.take(after) for column in rows.columns[: len(self.keys)]] + bounds
         for column, value in zip(rows.columns[len(columns) :], self.node.values, strict=True):
             if value is None:
