@@ -8,12 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import streamlib as sl
-from streamlib import col
 from streamlib.elements import format_duration
 from tests.oracle import queries
 from tests.oracle.drawn import Input, inputs
 from tests.oracle.queries import MAX, MIN, SECOND
+from tests.oracle.test_oracle_overlapping import bars as overlapping_bars
 from tests.oracle.test_oracle_rolling import keyed
+
+COLUMNS = ["symbol", "window_start", "window_end", "trades", "close", "volume"]
 
 _FILLED = """
 with bars as (
@@ -25,7 +27,7 @@ gaps as (
     )::bigint)) as nth
     from (select * replace (window_end::hugeint as window_end) from bars)
 )
-select symbol, window_start, window_end, n, close, volume from results
+select symbol, window_start, window_end, trades, close, volume from results
 union all
 select symbol, greatest(window_end + nth * {step} - {size}, {min})::bigint, (window_end + nth * {step})::bigint,
     0, close, null
@@ -41,17 +43,16 @@ from gaps
 def test_gaps_equal_a_series(case: Input, up_to: int, step: int | None) -> None:
     size, every = case.size, case.size if step is None else -(-case.size // step)
     offset = format_duration(case.offset)
-    window: Any = sl.tumbling(format_duration(size), offset=offset)
-    if step is not None:
+    lateness = format_duration(case.lateness)
+    if step is None:
+        bars = queries.ticks_to_bars(keyed(case), format_duration(size), lateness, offset)
+    else:
         window = sl.hopping(format_duration(size), every=format_duration(every), offset=offset)
-    bars = (
-        keyed(case)
-        .window(window, allowed_lateness=format_duration(case.lateness))
-        .agg(n=sl.count(), close=col("price").last(), volume=col("volume").sum())
-    )
-    filled = bars.fill_gaps(n=0, close="forward", up_to=format_duration(up_to))
-    found = queries.found(filled.collect(workers=case.workers, batch_rows=case.batch_rows))
-    assert found == series(queries.found(bars.collect()), up_to, every, size)
+        bars = overlapping_bars(keyed(case), window, lateness)
+    filled = bars.fill_gaps(trades=0, close="forward", up_to=format_duration(up_to))
+    found = filled.collect(workers=case.workers, batch_rows=case.batch_rows).select(COLUMNS)
+    wanted = series(queries.found(bars.collect().select(COLUMNS)), up_to, every, size)
+    assert queries.found(found) == wanted
 
 
 def series(bars: list[Any], up_to: int, step: int, size: int) -> list[Any]:
@@ -59,7 +60,7 @@ def series(bars: list[Any], up_to: int, step: int, size: int) -> list[Any]:
     database = queries.database()
     database.execute(
         "create or replace temp table results (symbol varchar, window_start bigint, window_end bigint,"
-        " n bigint, close double, volume bigint)"
+        " trades bigint, close double, volume bigint)"
     )
     if bars:
         rows = [[float("nan") if v == "NaN" else v for v in bar] for bar in bars]

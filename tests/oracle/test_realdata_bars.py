@@ -27,6 +27,17 @@ SIZES: dict[str, tuple[Any, Callable[[list[Any]], bool]]] = {
 }
 
 
+AGGREGATES = {
+    "trades": sl.count(),
+    "open": col("price").first(),
+    "high": col("price").max(),
+    "low": col("price").min(),
+    "close": col("price").last(),
+    "volume": col("qty").sum(),
+    "vwap": (col("price") * col("qty")).sum() / col("qty").sum(),
+}
+
+
 @pytest.fixture(scope="module")
 def trades() -> pa.Table:
     rows = _table("binance_trades").select(["seq", "trade_time", "venue", "symbol", "price", "qty"])
@@ -37,14 +48,7 @@ def trades() -> pa.Table:
 def test_bars_of_trades_equal_a_loop(trades: pa.Table, name: str) -> None:
     window, is_full = SIZES[name]
     stream = sl.read_arrow(trades).event_time("trade_time", max_delay="300ms").key_by("venue", "symbol")
-    bars = stream.window(window).agg(
-        trades=sl.count(),
-        open=col("price").first(),
-        high=col("price").max(),
-        low=col("price").min(),
-        close=col("price").last(),
-        volume=col("qty").sum(),
-    )
+    bars = stream.window(window).agg(**AGGREGATES)
     wanted = loop(trades, is_full)
     assert len(wanted) > 400
     for workers, batch_rows in ((1, 65_536), (3, 1_000)):
@@ -64,19 +68,22 @@ def loop(trades: pa.Table, is_full: Callable[[list[Any]], bool]) -> list[Any]:
             prices = [price for _, price, _ in bar]
             edges = (prices[0], max(prices), min(prices), prices[-1])
             volume = math.fsum(qty for *_, qty in bar)
-            done.append((*key, bar[0][0], bar[-1][0], len(bar), *edges, volume))
+            vwap = math.fsum(price * qty for _, price, qty in bar) / volume
+            done.append((*key, bar[0][0], bar[-1][0], len(bar), *edges, volume, vwap))
             open_bars[key] = []
     return done
 
 
 def test_seconds_without_trades_are_filled(trades: pa.Table) -> None:
     stream = sl.read_arrow(trades).event_time("trade_time", max_delay="300ms").key_by("venue", "symbol")
-    bars = stream.window(sl.tumbling("1s")).agg(close=col("price").last(), trades=sl.count())
+    bars = stream.window(sl.tumbling("1s")).agg(**AGGREGATES)
     filled = bars.fill_gaps(close="forward", trades=0, up_to="1m")
-    found = queries.found(filled.collect(workers=2))
+    columns = ["venue", "symbol", "window_start", "window_end", "close", "trades"]
+    found = queries.found(filled.collect(workers=2).select(columns))
     wanted = []
     by_key: dict[Any, list[Any]] = {}
-    for bar in queries.found(bars.collect()):
+    given = queries.found(bars.collect().select(columns))
+    for bar in given:
         by_key.setdefault(bar[:2], []).append(bar)
     for key, mine in by_key.items():
         ends = [bar[3] for bar in mine]
@@ -87,4 +94,4 @@ def test_seconds_without_trades_are_filled(trades: pa.Table) -> None:
                 wanted.append((*key, end - queries.SECOND, end, bar[4], 0))
                 end += queries.SECOND
     assert found == queries.canonical(wanted)
-    assert len(found) > len(queries.found(bars.collect())) + 700
+    assert len(found) > len(given) + 700
