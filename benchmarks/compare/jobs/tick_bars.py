@@ -65,7 +65,7 @@ class TickBars(Job):
     def polars(self) -> dict[str, Callable[[Any], Any]]:
         import polars as pl
 
-        ts, symbol, price, volume = (pl.col(name) for name in ("ts", "symbol", "price", "volume"))
+        ts, price, volume = pl.col("ts"), pl.col("price"), pl.col("volume")
         totals = {
             "window_start": ts.first(),
             "trades": pl.len(),
