@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from streamlib.elements import MAX_TIME, Batch
 from streamlib.kernels.columns import decoded
+from streamlib.kernels.ordering import time_order
 from streamlib.state.key_columns import with_fields
 
 Int64s = npt.NDArray[np.int64]
@@ -167,8 +168,9 @@ def in_order(batch: Batch, order: Order, compared: int = 0) -> Batch:
     if ranks is not None:
         if rising and bool(((time[1:] > time[:-1]) | (ranks[1:] >= ranks[:-1])).all()):
             return batch
-        return batch.take(np.lexsort((ranks, time)))
-    return batch if rising else batch.take(np.argsort(time, kind="stable"))
+        by_rank = np.argsort(ranks, kind="stable")  # quick: batches come in the order of ranks
+        return batch.take(by_rank[time_order(time[by_rank])])
+    return batch if rising else batch.take(time_order(time))
 
 
 def joined(batches: Sequence[Batch]) -> Batch:
@@ -203,7 +205,7 @@ def _parted(piece: _Piece, before: int) -> tuple[Batch, _Piece]:
         if not piece.cuts:
             ready = time < before
             return batch.filter(ready), _piece(batch.filter(~ready), cuts=1)
-        batch = batch.take(np.argsort(time, kind="stable"))
+        batch = batch.take(time_order(time))
         time = batch.time
         assert time is not None
     count = int(np.searchsorted(time, before))
