@@ -334,6 +334,8 @@ def test_a_stop_leaves_windows_open() -> None:
         (lambda: bars(stream(), sl.tumbling(rows=2), lateness="-1s"), "must not be negative"),
         (lambda: bars(stream(), sl.tumbling(rows=2), ttl="0s"), "must be positive"),
         (lambda: bars(stream(), sl.tumbling("2s"), ttl="1s"), "need no ttl="),
+        (lambda: stream().window(sl.tumbling(rows=2), emit="updates"), "come out once"),  # type: ignore[call-overload]
+        (lambda: stream().window(sl.tumbling(rows=2), early="1s"), "come out once"),  # type: ignore[call-overload]
         (lambda: bars(sl.read_arrow(SCHEMA.empty_table()), sl.tumbling(rows=2)), "needs event time"),
         (lambda: stream().window(sl.tumbling(rows=2)).agg(), "no aggregate"),
         (lambda: stream().window(sl.tumbling(rows=2)).agg(v=col("v")), "is no aggregate"),
