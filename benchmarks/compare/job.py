@@ -28,6 +28,7 @@ JOBS = (
     "tumbling_bars",
     "hopping_60_panes",
     "sessions",
+    "tick_bars",
     "count_distinct",
     "quantiles",
     "many_keys",

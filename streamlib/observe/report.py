@@ -46,7 +46,7 @@ class Report:
         rows_read: rows of each source.
         rows_written: rows of each sink.
         late: late rows by window step.
-        dropped: rows a filter did not keep, by step.
+        dropped: rows a filter did not keep, or of a window by rows or a sum that was never full, by step.
         skipped: rows that a step refused and left out, by step.
         dead_letters: rows that a step refused and sent to `.dead_letters`, by step.
         retried: calls that were repeated after an error, by step.

@@ -16,6 +16,7 @@ whole when the window closes. Panes are identified by the window's start::
 * `SlotTable`: aggregates per key, without windows; a slot per key, and keys that are freed one by one.
 * `SessionTable`: the open sessions of each key; `NumberedStore`: aggregates by number, for what has no keys.
 * `SeenKeys`: which keys came before, and when; `LastRows`: the last row of each run of a key.
+* `BarTable`: the open bar of each key, which is full after so many rows or when a sum is reached.
 * `Expiry`: which slots have had no row for long.
 * `AsOfStore`: the rows of each key through time, and which of them held when.
 * `IntervalStore`: the rows of one side of a join, found by key and time; `NumberedRows`: rows taken out by number.
@@ -31,12 +32,13 @@ functions of rows keep of a key), `step_kernel` (the loop over rows of a functio
 `step_definition`, `step_source`, `step_expressions`, `step_calls` and `step_values`), `step_states`,
 `array_states`, `python_text` (values of Python as open data), `key_lives`, `gathering` (rows of several
 batches in a given order), `interval` (with `record_layout` and `kept_blocks`: the columns of its rows),
-`sessions`, `numbered`, `numbered_rows`, `expiry`, `ordered`, `layout` (what lies where in the blocks
-that Python and kernels share).
+`sessions`, `bars` (`bar_kernels` has its loop), `numbered`, `numbered_rows`, `expiry`, `ordered`, `layout`
+(what lies where in the blocks that Python and kernels share).
 """
 
 from streamlib.state.array_states import ArrayStates
 from streamlib.state.asof import AsOfStore
+from streamlib.state.bars import BarSize, BarTable, OverBars
 from streamlib.state.closed import Closed, Tumbling
 from streamlib.state.expiry import Expiry
 from streamlib.state.interval import IntervalStore
@@ -55,6 +57,8 @@ from streamlib.state.two_stacks import TwoStacks
 __all__ = [
     "ArrayStates",
     "AsOfStore",
+    "BarSize",
+    "BarTable",
     "Closed",
     "ClosedSessions",
     "Expiry",
@@ -64,6 +68,7 @@ __all__ = [
     "NumberedStore",
     "Order",
     "OrderedBuffer",
+    "OverBars",
     "PaneStore",
     "SeenKeys",
     "SessionTable",

@@ -24,6 +24,7 @@ from streamlib.streams.effects import EffectVerbs
 from streamlib.streams.errors import ErrorVerbs
 from streamlib.streams.foreign import ForeignVerbs
 from streamlib.streams.functions import FunctionVerbs
+from streamlib.streams.gaps import GapVerbs
 from streamlib.streams.joins import JoinVerbs
 from streamlib.streams.looking import LookingVerbs
 from streamlib.streams.lookups import LookupVerbs
@@ -36,7 +37,9 @@ from streamlib.streams.stateful import StatefulVerbs
 from streamlib.streams.top_n import TopNVerbs
 
 if TYPE_CHECKING:
+    from streamlib.operators.windows.rows import RowWindow, SumWindow
     from streamlib.operators.windows.session import SessionWindow
+    from streamlib.streams.table import Forever
     from streamlib.streams.windowed import WindowedStream, WindowedUpdates
 
 T = TypeVar("T")
@@ -64,6 +67,7 @@ class Stream(
     EffectVerbs,
     ErrorVerbs,
     SocketVerbs,
+    GapVerbs,
     ForeignVerbs,
 ):
     """Rows that never change, on their way."""
@@ -201,10 +205,11 @@ class Stream(
     @overload
     def window(
         self,
-        window: Window | OverlappingWindow | SessionWindow,
+        window: Window | OverlappingWindow | SessionWindow | RowWindow | SumWindow,
         allowed_lateness: str | dt.timedelta = "0s",
         emit: Literal["final"] = "final",
         early: None = None,
+        ttl: str | dt.timedelta | Forever | None = None,
     ) -> WindowedStream: ...
 
     @overload
@@ -219,10 +224,11 @@ class Stream(
 
     def window(
         self,
-        window: Window | OverlappingWindow | SessionWindow,
+        window: Window | OverlappingWindow | SessionWindow | RowWindow | SumWindow,
         allowed_lateness: str | dt.timedelta = "0s",
         emit: Literal["final", "updates"] = "final",
         early: str | dt.timedelta | None = None,
+        ttl: str | dt.timedelta | Forever | None = None,
     ) -> WindowedStream | WindowedUpdates:
         """Groups rows by event time, to be aggregated by `.agg(...)`.
 
@@ -235,13 +241,28 @@ class Stream(
                 changed it.
             early: with ``updates``: previews of open windows, for each key and window at most one in each
                 span of event time of this length.
+            ttl: of windows by rows and sums: a key without rows for longer than this, in event time,
+                begins anew. `sl.FOREVER` keeps every key; an input without an end needs one of both.
 
         Raises:
             BuildError: a duration of no sense, or `early` without ``emit="updates"``.
         """
+        from streamlib.operators.windows.rows import RowWindow, SumWindow
         from streamlib.streams.windowed import WindowedStream, WindowedUpdates
 
         lateness = _duration(allowed_lateness, "allowed_lateness")
+        if isinstance(window, RowWindow | SumWindow):
+            from streamlib.streams.row_windows import row_windowed
+
+            return row_windowed(self._node, window, lateness, ttl, emit, early)
+        if ttl is not None:
+            raise BuildError(
+                "windows by time need no ttl=",
+                at=user_location(),
+                step="window",
+                got=f"ttl={ttl!r}",
+                hint="what they keep of a key goes with its last window",
+            )
         if emit == "updates":
             span = None if early is None else _duration(early, "early")
             return WindowedUpdates(self._node, window, lateness, span)

@@ -17,6 +17,7 @@ from streamlib.operators.event_time import EventTimeNode
 from streamlib.operators.union import UnionNode
 from streamlib.operators.windows.cumulative import CumulativeWindow
 from streamlib.operators.windows.hopping import HoppingWindow
+from streamlib.operators.windows.rows import RowWindow
 from streamlib.operators.windows.same_window import SameWindow
 from streamlib.operators.windows.session import SessionWindow
 from streamlib.operators.windows.tumbling import TumblingWindow
@@ -230,6 +231,8 @@ def _window(spec: Windowed) -> Any:
         return CumulativeWindow(spec.size, spec.every, spec.offset)
     if spec.kind == "session":
         return SessionWindow(spec.size, spec.every or None)
+    if spec.kind == "rows":
+        return RowWindow(spec.size)
     return SameWindow() if spec.kind == "same" else TumblingWindow(spec.size, spec.offset)
 
 

@@ -24,6 +24,8 @@ from streamlib.testing.specs import (
 )
 
 BEFORE_ALL = -(2**63)
+BY_TIME_OF_ROW = ("session", "rows")
+"""Windows that refuse a row by its own time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +175,7 @@ def _order(row: ModelRow) -> tuple[object, ...]:
 def windows_of(time: int, spec: Windowed, values: RowData) -> list[tuple[int, int]]:
     """The bounds of the windows that a row is in, the one that ends first before the others.
 
-    Of a session those that it would have if the row were alone.
+    Of a session, and of windows by rows, those that it would have if the row were alone.
 
     >>> windows_of(7, Windowed(Read(0), (), 10, 0, 0, "sums", "hopping", 4), {})
     [(0, 10), (4, 14)]
@@ -189,6 +191,8 @@ def windows_of(time: int, spec: Windowed, values: RowData) -> list[tuple[int, in
         return found[::-1]
     if spec.kind == "session":
         return [(time, time + spec.size)]
+    if spec.kind == "rows":
+        return [(time, time)]
     start = (time - spec.offset) // spec.size * spec.size + spec.offset
     if spec.kind == "tumbling":
         return [(start, start + spec.size)]
@@ -209,24 +213,23 @@ def _aggregate(
             missed = refused.get(row.values.get("id"), 0)
         if missed:
             start, end = windows[0]
-            bounds: RowData = {
-                "late_by": row.mark - _closings(row, spec)[0] + (spec.kind == "session"),
-                "windows_late": missed,
-                "window_start": start,
-                "window_end": end,
-            }
+            over = row.mark - _closings(row, spec)[0] + (spec.kind in BY_TIME_OF_ROW)
+            bounds: RowData = {"late_by": over}
+            if spec.kind != "rows":
+                bounds.update({"windows_late": missed, "window_start": start, "window_end": end})
             late.append(replace(row, values={**row.values, **bounds}))
         for bounds_of_one in windows[missed:]:
             groups.setdefault((*(row.values[k] for k in spec.keys), *bounds_of_one), []).append(row)
     if spec.kind == "session":
         groups = _sessions(groups, spec)
     results = []
-    for (*key, begin, finish), members in groups.items():
+    found = _bars(groups, spec) if spec.kind == "rows" else list(groups.items())
+    for (*key, begin, finish), members in found:
         values: RowData = dict(zip(spec.keys, key, strict=True))
         values["window_start"], values["window_end"] = begin, finish
         for name, aggregate, column in PLANS[spec.plan]:
             values[name] = _value(aggregate, [m.values[column] if column else 0 for m in members])
-        results.append(ModelRow(values, None, time=int(str(finish)) - 1))
+        results.append(ModelRow(values, None, time=int(str(finish)) - (spec.kind != "rows")))
     return results, late
 
 
@@ -260,7 +263,7 @@ def _change(row: ModelRow, revision: int, change: str) -> ModelRow:
 
 def _closings(row: ModelRow, spec: Windowed) -> list[int]:
     """The marks from which on the windows of a row refuse it. A session does when the mark lies after the row."""
-    if spec.kind == "session":
+    if spec.kind in BY_TIME_OF_ROW:
         return [row.time + spec.lateness + 1]
     return [end + spec.lateness for _, end in windows_of(row.time, spec, row.values)]
 
@@ -279,6 +282,21 @@ def _sessions(
         first = first if joins else time
         open_ones[of] = first, time
         found[*of, first, time + spec.size] = before + members
+    return found
+
+
+def _bars(
+    groups: dict[tuple[object, ...], list[ModelRow]], spec: Windowed
+) -> list[tuple[tuple[object, ...], list[ModelRow]]]:
+    """The rows of each key, so many at a time; those of windows that are not full are in none."""
+    rows: dict[tuple[object, ...], list[ModelRow]] = {}
+    for (*key, _, _), members in groups.items():  # in the order of time
+        rows.setdefault(tuple(key), []).extend(members)
+    found = []
+    for of, mine in rows.items():
+        for begin in range(0, len(mine) - spec.size + 1, spec.size):
+            members = mine[begin : begin + spec.size]
+            found.append(((*of, members[0].time, members[-1].time), members))
     return found
 
 

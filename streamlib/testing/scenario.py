@@ -132,7 +132,7 @@ def draw(seed: int) -> Scenario:
     shapes = random.Random(f"shapes of windows {seed}")
     sinks = _sinks(dice, shapes, stream, unit, idles)
     if len(parts) > 1 and dice.random() < 0.2:
-        sinks = (*sinks, *_joined(dice, shapes, parts, unit))
+        sinks = (*sinks, *_joined(dice, shapes, parts, unit, idles))
     if not idles:
         sinks = (*sinks, *_updates(random.Random(f"updates {seed}"), sinks))
     kills = dice.choice((0, 0, 0, 1, 1, 2))
@@ -214,7 +214,7 @@ def _sinks(
             dice.choice((0, 0, 0, 1, 4, 15)) * unit,
             dice.choice(UNORDERED if idles else tuple(PLANS)),
         )
-        window = _shaped(shapes, window, unit)
+        window = _shaped(shapes, window, unit, with_rows=not idles)
         sinks.append(window)
         if idles or dice.random() < 0.6:
             sinks.append(Late(window))
@@ -228,11 +228,13 @@ def _sinks(
     return tuple(sinks)
 
 
-def _joined(dice: random.Random, shapes: random.Random, parts: list[Spec], unit: int) -> list[Spec]:
+def _joined(
+    dice: random.Random, shapes: random.Random, parts: list[Spec], unit: int, idles: bool
+) -> list[Spec]:
     """A window over the results of windows over several streams, and what was late for these."""
     keys, size = dice.choice(KEYS), dice.choice((2, 5, 10)) * unit
     windows = [Windowed(part, keys, size, 0, dice.choice((0, 0, 4)) * unit, "sums") for part in parts]
-    windows = [_shaped(shapes, window, unit) for window in windows]
+    windows = [_shaped(shapes, window, unit, with_rows=not idles) for window in windows]
     second = _second(dice, shapes, Union(tuple(windows)), keys, size, unit)
     return [*(Late(window) for window in windows), second]
 
@@ -249,15 +251,18 @@ def _second(
         dice.choice((0, 0, 3)) * unit,
         dice.choice(tuple(PLANS)),
     )
-    if shapes.random() < 0.3:
+    first = results.inputs if isinstance(results, Union) else (results,)
+    if shapes.random() < 0.3 and all(isinstance(w, Windowed) and w.kind != "rows" for w in first):
         return replace(window, kind="same", size=0, lateness=0)
-    return _shaped(shapes, window, unit)
+    return _shaped(shapes, window, unit, with_rows=True)
 
 
-def _shaped(shapes: random.Random, window: Windowed, unit: int) -> Windowed:
-    """The window, or one that overlaps, or sessions in its place."""
+def _shaped(shapes: random.Random, window: Windowed, unit: int, with_rows: bool) -> Windowed:
+    """The window, or one that overlaps, or sessions in its place; or one by rows, which needs an order of ties."""
     units = window.size // unit
     drawn = shapes.random()
+    if drawn >= 0.9 and with_rows:
+        return replace(window, kind="rows", size=shapes.choice((1, 2, 3, 5)), offset=0)
     if drawn < 0.15:
         longest = shapes.choice((0, 0, 0, 3, 12)) * unit
         return replace(window, kind="session", every=longest, offset=0)
@@ -272,7 +277,7 @@ def _shaped(shapes: random.Random, window: Windowed, unit: int) -> Windowed:
 
 def _updates(dice: random.Random, sinks: tuple[Spec, ...]) -> list[Spec]:
     """Some of the windows once more, with the changes of their results."""
-    windows = [spec for spec in sinks if isinstance(spec, Windowed)]
+    windows = [spec for spec in sinks if isinstance(spec, Windowed) and spec.kind != "rows"]
     # Late rows move all later cuts of sessions that are limited in length: the engine refuses it.
     fit = [spec for spec in windows if not (spec.kind == "session" and spec.every and spec.lateness)]
     return [replace(spec, updates=True) for spec in fit if dice.random() < 0.3]

@@ -54,8 +54,9 @@ class Windowed:
     """Windows, keyed by `keys`, aggregated by the plan of that name in `PLANS`; times in ns.
 
     Attributes:
-        kind: ``tumbling``, ``hopping``, ``cumulative``, ``session`` or ``same``: the window that a result is of.
-        size: of a session the gap.
+        kind: ``tumbling``, ``hopping``, ``cumulative``, ``session``, ``rows``, or ``same``: the window that a
+            result is of.
+        size: of a session the gap; of ``rows`` how many rows a window has.
         every: from one hop or step to the next; of a session its largest length, 0 for none.
         updates: results are a table, of which the changes are read.
     """

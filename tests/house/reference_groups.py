@@ -115,6 +115,7 @@ GROUPS = (
             "sl.session",
             "sl.same_window",
             "Stream.late",
+            "Stream.fill_gaps",
         ),
     ),
     Group(
