@@ -89,6 +89,8 @@ GROUPS = (
             "Stream.window",
             "sl.WindowedStream",
             "WindowedStream.agg",
+            "sl.WindowedUpdates",
+            "WindowedUpdates.agg",
             "sl.tumbling",
             "sl.hopping",
             "sl.cumulative",
