@@ -215,6 +215,8 @@ def differ(some: pa.RecordBatch, others: pa.RecordBatch, columns: Sequence[str])
     """Which rows of two batches have different values in some of `columns`."""
     found = np.zeros(some.num_rows, dtype=np.bool_)
     for name in columns:
+        if found.all():
+            break
         found |= _differing(some.column(name), others.column(name))
     return found
 
