@@ -258,6 +258,7 @@ def test_flights_an_hour_behind_are_late_exactly_when_sql_says_so(flights: pa.Ta
     assert 0 < len(late) == report.rows_late == len(flights) - sum(bar[3] for bar in bars)
 
 
+@pytest.mark.slow
 def test_hours_are_corrected_once_by_the_flights_that_come_within_22_hours(flights: pa.Table) -> None:
     stream = sl.read_arrow(flights).event_time("ts", max_delay="1h")
     hours = queries.ticks_to_bars(stream, "1h", lateness="22h", emit="updates")
