@@ -8,7 +8,7 @@ by several windows after their first results is added to each of them, so its co
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,29 @@ from streamlib.state import Closed, PaneStore
 
 Int64s = npt.NDArray[np.int64]
 Selection = npt.NDArray[np.bool_]
+
+
+GATHERED_ROWS = 16_384
+"""Results that are put together with their late rows at a time: small windows go together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Corrected:
+    """A window with late rows: the keys that these are of.
+
+    Attributes:
+        before: their first results, as far as there were any.
+        after: all their results: those of the keys in `before` first, in the same order.
+    """
+
+    before: Ripe | None
+    after: Ripe
+
+    @property
+    def known(self) -> Selection:
+        """Of which rows of `after` there is one in `before`."""
+        known = 0 if self.before is None else len(self.before.closed.state)
+        return np.arange(len(self.after.closed.state)) < known
 
 
 class Corrections:
@@ -93,41 +116,49 @@ class Corrections:
             assert self._due(int(numbers.min())) > watermark, "a row came for a window that has closed"
         self.late.merge(partial)
 
-    def close(self, watermark: int | None) -> Iterator[tuple[Ripe | None, Ripe]]:
+    def close(self, watermark: int | None) -> Iterator[list[Corrected]]:
         """Takes out the windows that take no more rows, in order; all for None.
 
         Yields:
-            Of each that has late rows, the keys that these are of: their first results, as far as there
-            were any, and all their results. The first rows of both are of the same keys.
+            Those that have late rows, some at a time.
         """
         starts = self.late.starts()
-        while True:
-            numbers = [*self._shown.keys()[:1], *starts[:1]]
-            if not numbers or (watermark is not None and self._due(min(numbers)) > watermark):
-                return
+        gathered: list[tuple[int, Closed | None]] = []
+        rows = 0
+        while numbers := [*self._shown.keys()[:1], *starts[len(gathered) : len(gathered) + 1]]:
             number = min(numbers)
+            if watermark is not None and self._due(number) > watermark:
+                break
             shown = self._shown.pop(number, None)
-            if starts and starts[0] == number:
-                yield self._corrected(number, shown)
+            if number in starts:
+                gathered.append((number, shown))
+                rows += 1 if shown is None else len(shown.state)
+                if rows >= GATHERED_ROWS:
+                    yield self._corrected(gathered)
+                    gathered, rows = [], 0
+        if gathered:
+            yield self._corrected(gathered)
 
     def _due(self, number: int) -> int:
         return add_time(self._panes.end_of(number), self.lateness)
 
-    def _corrected(self, number: int, shown: Closed | None) -> tuple[Ripe | None, Ripe]:
+    def _corrected(self, windows: Sequence[tuple[int, Closed | None]]) -> list[Corrected]:
+        before = [self._scratch.rows_of(shown, number) for number, shown in windows if shown is not None]
+        for parts in (before, [self.late.partials(number) for number, _ in windows]):
+            if parts:
+                self._scratch.merge(pa.concat_batches(parts))
+        return [self._difference(number, shown) for number, shown in windows]
+
+    def _difference(self, number: int, shown: Closed | None) -> Corrected:
         start, end = self._panes.bounds_of(number)
-        late = self.late.partials(number)
-        if shown is None:
-            self._scratch.merge(late)
-            return None, Ripe(number, start, end, self._scratch.pop(number))
-        self._scratch.merge(self._scratch.rows_of(shown, number))
-        self._scratch.merge(late)
         whole = self._scratch.pop(number)  # the keys that were shown come first, in their order
+        if shown is None:
+            return Corrected(None, Ripe(number, start, end, whole))
         known = len(shown.state)
         touched = np.flatnonzero(whole.state[:known, 0] != shown.state[:, 0])  # the row counts
         new = np.arange(known, len(whole.state))
-        before = Ripe(number, start, end, taken(shown, touched))
-        after = Ripe(number, start, end, taken(whole, np.concatenate([touched, new])))
-        return (before if len(touched) else None), after
+        before = Ripe(number, start, end, taken(shown, touched)) if len(touched) else None
+        return Corrected(before, Ripe(number, start, end, taken(whole, np.concatenate([touched, new]))))
 
     # Barriers and looks.
 
@@ -215,6 +246,8 @@ def differ(some: pa.RecordBatch, others: pa.RecordBatch, columns: Sequence[str])
     """Which rows of two batches have different values in some of `columns`."""
     found = np.zeros(some.num_rows, dtype=np.bool_)
     for name in columns:
+        if found.all():
+            break
         found |= _differing(some.column(name), others.column(name))
     return found
 

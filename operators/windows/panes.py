@@ -52,8 +52,8 @@ class Missed:
         windows: how many windows were missed.
         starts, ends: the bounds of the first one, ns.
         refused: of the batch's rows, those that are late for all their windows; None when none is.
-        begins: of the batch's rows, the number of the first window that takes each; None where
-            windows do not overlap.
+        begins: of the batch's rows that are behind their mark, the number of the first window that takes
+            each; None where windows do not overlap.
     """
 
     rows: Selection
@@ -167,14 +167,18 @@ class FixedPanes(Panes):
         assert batch.time is not None
         if batch.mark is None:
             return None
-        starts = self.window.starts(batch.time)
+        behind = np.flatnonzero(batch.mark > batch.time)  # no other row can be late
+        starts = self.window.starts(batch.time[behind])
         ends = self.window.ends(starts)
         closing = np.where(ends > MAX_TIME - self.lateness, MAX_TIME, ends + self.lateness)
-        rows: Selection = (batch.mark >= closing) & (closing < MAX_TIME)
-        if not rows.any():
+        late = (batch.mark[behind] >= closing) & (closing < MAX_TIME)
+        which = behind[late]
+        if not len(which):
             return None
-        over = batch.mark[rows] - closing[rows]
-        return Missed(rows, over, np.ones(len(over), dtype=np.int64), starts[rows], ends[rows], refused=rows)
+        rows: Selection = np.zeros(len(batch), dtype=np.bool_)
+        rows[which] = True
+        over = batch.mark[which] - closing[late]
+        return Missed(rows, over, np.ones(len(over), dtype=np.int64), starts[late], ends[late], refused=rows)
 
     def add(
         self, keys: pa.RecordBatch, inputs: Sequence[pa.Array], batch: Batch, missed: Missed | None

@@ -67,28 +67,32 @@ class SlicedPanes(Panes):
         assert time is not None
         if mark is None:
             return None
-        # What the mark has closed: nothing where it is not past the row's own time. A window that is held at
-        # the latest time ends with the input only.
+        behind = np.flatnonzero(mark > time)  # no other row can be late
+        time, mark = time[behind], mark[behind]
+        # What the mark has closed. A window that is held at the latest time ends with the input only.
         lowered = np.where(
             mark < MIN_TIME + self.lateness, MIN_TIME, mark.clip(None, MAX_TIME - 1) - self.lateness
         )
-        first = self.window.first(time)
+        first, last = self.window.first(time), self.window.last(time)
         begins = np.maximum(first, self.window.first(np.maximum(time, lowered)))
-        rows = begins > first
-        if not rows.any():
+        late = begins > first
+        if not late.any():
             return None
-        last = self.window.last(time)
-        refused = begins > last
-        firsts = first[rows]
+        rows, refused = np.zeros((2, len(batch)), dtype=np.bool_)
+        rows[behind[late]] = True
+        refused[behind[begins > last]] = True
+        begins_of_all = np.zeros(len(batch), dtype=np.int64)
+        begins_of_all[behind] = begins
+        firsts = first[late]
         ends = self.window.ends(firsts)
         return Missed(
             rows,
-            mark[rows] - ends - self.lateness,
-            np.minimum(begins, last + 1)[rows] - firsts,
+            mark[late] - ends - self.lateness,
+            np.minimum(begins, last + 1)[late] - firsts,
             self.window.starts(firsts),
             ends,
             refused if refused.any() else None,
-            begins,
+            begins_of_all,
         )
 
     def add(

@@ -26,7 +26,12 @@ from streamlib.operators.windows.aggregate import (
     count_numbers,
     open_panes,
 )
-from streamlib.operators.windows.corrections import Corrections, differ, windows_after_first_result
+from streamlib.operators.windows.corrections import (
+    Corrected,
+    Corrections,
+    differ,
+    windows_after_first_result,
+)
 from streamlib.operators.windows.panes import Missed, Ripe
 from streamlib.operators.windows.previews import Previews
 from streamlib.operators.windows.slices import FROM_THE_START, SlicedPanes
@@ -71,8 +76,8 @@ class Updating(PaneOperator):
             for window in self._kept(closing, watermark):
                 yield from self._batches([window], FIRST, self.previews.first_results(window))
         if self.corrections is not None:
-            for before, after in self.corrections.close(watermark):
-                yield from self._corrected(before, after)
+            for windows in self.corrections.close(watermark):
+                yield from self._corrected(windows)
         if self.previews is not None and watermark is not None:
             for window, kinds in self.previews.due(watermark):
                 yield from self._batches([window], None, kinds)
@@ -83,17 +88,17 @@ class Updating(PaneOperator):
                 self.corrections.keep(window, watermark)
             yield window
 
-    def _corrected(self, before: Ripe | None, after: Ripe) -> Iterator[Batch]:
-        """The correction of a window, as far as its values are others."""
-        if not len(after.closed.state):
-            return
-        known = 0 if before is None else len(before.closed.state)
-        result = self.results.whole([after])
+    def _corrected(self, windows: Sequence[Corrected]) -> Iterator[Batch]:
+        """The corrections of some windows, as far as values are others."""
+        result = self.results.whole([window.after for window in windows])
+        known = np.concatenate([window.known for window in windows])
         differs = np.ones(len(result), dtype=np.bool_)
-        if before is not None:
-            names = list(self.node.aggregates)
-            differs[:known] = differ(self.results.whole([before]).rows, result.rows.slice(0, known), names)
-        kinds = np.where(np.arange(len(result)) < known, UPDATE, INSERT)
+        shown = [window.before for window in windows if window.before is not None]
+        if shown:
+            before, names = self.results.whole(shown).rows, list(self.node.aggregates)
+            after = result.rows if known.all() else result.rows.filter(pa.array(known))
+            differs[known] = differ(before, after, names)
+        kinds = np.where(known, UPDATE, INSERT)
         if not differs.all():
             result, kinds = result.filter(differs), kinds[differs]
         yield from self._sliced(changes(self.node, result, CORRECTION, kinds))

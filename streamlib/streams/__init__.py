@@ -7,7 +7,7 @@ from streamlib.streams.rolling import RollingStream
 from streamlib.streams.sockets import read_socket
 from streamlib.streams.stream import UNTIL_END, KeyedStream, Stream
 from streamlib.streams.table import FOREVER, Table
-from streamlib.streams.windowed import WindowedStream
+from streamlib.streams.windowed import WindowedStream, WindowedUpdates
 
 __all__ = [
     "FOREVER",
@@ -19,6 +19,7 @@ __all__ = [
     "Stream",
     "Table",
     "WindowedStream",
+    "WindowedUpdates",
     "read",
     "read_arrow",
     "read_files",

@@ -30,8 +30,8 @@ FOREVER = Forever()
 class Table(ErrorVerbs):
     """One current row per key, and its history.
 
-    A running aggregate or `latest` gives one. Its contents at a watermark are a function of the input:
-    all rows before the watermark that were not late. How many intermediate changes are seen is not.
+    A running aggregate, `latest`, and windows with ``emit="updates"`` give one. Its contents at a watermark
+    are a function of the input. How many intermediate changes of running aggregates are seen is not.
 
     It is collected or printed (the last state), written to sinks that replace the row of a key, or
     read as a stream of its changes. A sink that appends refuses it.
@@ -73,10 +73,11 @@ class Table(ErrorVerbs):
         """Its history: a row for each change that is seen, with the column ``change`` as the last.
 
         ``insert`` and ``update`` carry the key's new row, ``delete`` the row that is gone. The time of a
-        change is that of the newest input row in it, or the end of the key's `ttl`.
+        change is that of the newest input row in it, or the end of the key's `ttl`; of a window's result the
+        last nanosecond before its end.
 
         How many changes are seen between two states is timing: the more often the watermark rises, the
-        more. With `max_rate` it is not.
+        more. With `max_rate` it is not, nor are the changes of windows without `early`.
 
         >>> import pyarrow as pa, streamlib as sl
         >>> rows = pa.table({"ts": pa.array([1, 2, 3], pa.timestamp("s")), "k": ["a", "b", "a"]})
@@ -96,9 +97,11 @@ class Table(ErrorVerbs):
 
     @property
     def late(self) -> Stream:
-        """The input rows whose mark lay after them: all before that mark had already been counted.
+        """The input rows that came too late.
 
-        Columns: those of the input, and ``late_by``: how much more `max_delay` would have kept the row.
+        Of running aggregates those whose mark lay after them: all before that mark had already been counted.
+        Columns: those of the input, and ``late_by``: how much more `max_delay` would have kept the row. Of
+        windows those that no correction takes, as `Stream.late` has them.
         """
         node, time = self._node, self._node.inputs[0].time
         schema = node.late_schema

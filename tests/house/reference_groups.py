@@ -108,6 +108,8 @@ GROUPS = (
             "sl.WindowedStream",
             "WindowedStream.agg",
             "WindowedStream.top_n",
+            "sl.WindowedUpdates",
+            "WindowedUpdates.agg",
             "sl.tumbling",
             "sl.hopping",
             "sl.cumulative",

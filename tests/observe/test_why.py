@@ -161,6 +161,16 @@ def test_allowed_lateness_is_part_of_what_is_waited_for() -> None:
         assert "waiting for 2026-01-05 12:01:10 (its end and allowed_lateness='1m')" in found.text
 
 
+def test_with_updates_a_window_waits_for_its_end_alone() -> None:
+    clock = t.ManualClock()
+    source = t.source([row(1), row(5), t.IDLE("1h")], clock=clock)
+    windows = timed(source).window(sl.tumbling("10s"), "1m", emit="updates").agg(n=sl.count()).named("bars")
+    with opened(windows.changes(), clock=clock) as run:
+        found = run.go().of("bars")
+        assert found.waiting_for == ns(10) and found.open_windows == 1
+        assert "allowed_lateness" not in found.text
+
+
 def test_a_window_over_windows_waits_for_those_above() -> None:
     clock = t.ManualClock()
     source = t.source([row(1), row(25), row(75), t.IDLE("1h")], clock=clock)

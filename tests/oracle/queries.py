@@ -134,12 +134,17 @@ def numbered(splits: Sequence[pa.Table]) -> pa.Table:
 
 
 def ticks_to_bars(
-    stream: sl.Stream, size: str, lateness: str = "0s", offset: str = "0s", keys: Sequence[str] = ("symbol",)
-) -> sl.Stream:
+    stream: sl.Stream,
+    size: str,
+    lateness: str = "0s",
+    offset: str = "0s",
+    keys: Sequence[str] = ("symbol",),
+    **options: Any,
+) -> Any:
     """The bars of a timed stream of ticks: one set of aggregates for all tests, since each compiles once."""
     return (
         stream.key_by(*keys)
-        .window(sl.tumbling(size, offset=offset), allowed_lateness=lateness)
+        .window(sl.tumbling(size, offset=offset), allowed_lateness=lateness, **options)
         .agg(
             trades=sl.count(),
             open=col("price").first(),

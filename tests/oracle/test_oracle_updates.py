@@ -53,7 +53,8 @@ def changes_between(first: list[Row], whole: list[Row]) -> list[Row]:
 
 def last_state(first: list[Row], whole: list[Row]) -> list[Row]:
     """A row for each bounds: at the end of time several windows can have the same."""
-    return queries.canonical({(*row, 0 if row in first else 1) for row in whole})
+    shown = set(first)
+    return queries.canonical({(*row, 0 if row in shown else 1) for row in whole})
 
 
 def check(windowed: sl.streams.windowed.WindowedUpdates, case: Input, shape: Shape) -> None:

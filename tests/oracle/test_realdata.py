@@ -23,8 +23,10 @@ import pytest
 import streamlib as sl
 from streamlib import col
 from streamlib.connectors.memory import CollectSink
+from streamlib.connectors.tables import TableSink
 from tests.oracle import queries
 from tests.oracle.queries import SECOND
+from tests.oracle.test_oracle_updates import changes_between, last_state
 
 FOLDER = Path(
     os.environ.get("STREAMLIB_REALDATA") or Path(__file__).resolve().parents[3] / "shared" / "realdata"
@@ -256,6 +258,20 @@ def test_flights_an_hour_behind_are_late_exactly_when_sql_says_so(flights: pa.Ta
     assert late == queries.late(rows, delay=HOUR, size=HOUR)
     assert bars == queries.bars(rows, delay=HOUR, size=HOUR)
     assert 0 < len(late) == report.rows_late == len(flights) - sum(bar[3] for bar in bars)
+
+
+@pytest.mark.slow
+def test_hours_are_corrected_once_by_the_flights_that_come_within_22_hours(flights: pa.Table) -> None:
+    stream = sl.read_arrow(flights).event_time("ts", max_delay="1h")
+    hours = queries.ticks_to_bars(stream, "1h", lateness="22h", emit="updates")
+    changes, last = CollectSink(), TableSink()
+    report = sl.run(hours.changes().write(changes), hours.write(last), workers=2)
+    rows = queries.numbered([flights])
+    first = queries.bars(rows, delay=HOUR, size=HOUR)
+    whole = queries.bars(rows, delay=HOUR, size=HOUR, lateness=22 * HOUR)
+    assert report.rows_late == len(flights) - sum(bar[3] for bar in whole)
+    assert queries.found(changes.table()) == changes_between(first, whole)
+    assert queries.found(last.table()) == last_state(first, whole)
 
 
 def test_the_delay_that_the_report_suggests_keeps_every_flight(flights: pa.Table) -> None:
