@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         StreamlibError,
         TypeMismatchError,
         UserFunctionError,
+        WorkerError,
     )
     from streamlib.expr import (
         Expr,
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
         read_files,
         read_socket,
     )
+    from streamlib.workers import processes
 
 _HOME = {
     "streamlib._version": ("__version__",),
@@ -78,6 +80,7 @@ _HOME = {
         "StreamlibError",
         "TypeMismatchError",
         "UserFunctionError",
+        "WorkerError",
     ),
     "streamlib.expr": (
         "Expr",
@@ -115,6 +118,7 @@ _HOME = {
         "read_files",
         "read_socket",
     ),
+    "streamlib.workers": ("processes",),
 }
 """Where each public name lives. A room is imported when one of its names is first used."""
 

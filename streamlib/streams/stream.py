@@ -28,6 +28,7 @@ from streamlib.streams.ordered import OrderedVerbs
 from streamlib.streams.rows import RowVerbs
 from streamlib.streams.running import RunningVerbs
 from streamlib.streams.sockets import SocketVerbs
+from streamlib.workers import Processes
 
 if TYPE_CHECKING:
     from streamlib.operators.windows.session import SessionWindow
@@ -317,7 +318,7 @@ class Stream(LookingVerbs, RowVerbs, FunctionVerbs, JoinVerbs, ErrorVerbs, Socke
 
         return self.write(PrintSink(rows=rows))
 
-    def collect(self, workers: int = 1, batch_rows: int = 65_536) -> pa.Table:
+    def collect(self, workers: int | Processes = 1, batch_rows: int = 65_536) -> pa.Table:
         """Runs the stream and returns all its rows, sorted by event time, key and position.
 
         Streams without event time keep the order of their input where one worker runs them.
