@@ -233,6 +233,11 @@ class Worker:
                 return True
         return False
 
+    @property
+    def parked(self) -> bool:
+        """Whether the stack of a stage waits for something to become ready."""
+        return any(ready is not None for ready in self._ready)
+
     def has_sent(self, stamping: int, time: int) -> bool:
         """Whether the `event_time` step `stamping` has sent on the watermark `time`."""
         return self._receivers[stamping].forwarded >= time

@@ -21,6 +21,7 @@ from streamlib.graph import BuildContext, Plan, SinkNode
 from streamlib.graph.node import SinkOperator
 from streamlib.graph.plan import Step
 from streamlib.kernels import compilations
+from streamlib.runtime.splits import POLL_SECONDS
 from streamlib.runtime.worker import Status, Worker
 from streamlib.workers.failures import to_values
 from streamlib.workers.link import LeaveError, Link
@@ -63,10 +64,11 @@ class WorkerProcess:
 
     Args:
         link: to the process that runs the job.
+        alone: whether the process is the worker's alone, so that it may be made like the one that runs the job.
     """
 
-    def __init__(self, link: Link) -> None:
-        self.link = link
+    def __init__(self, link: Link, alone: bool = True) -> None:
+        self.link, self.alone = link, alone
         self.worker: Worker | None = None
         self.run: WorkerRun | None = None
         self._sent: list[tuple[int, int]] = []
@@ -96,7 +98,7 @@ class WorkerProcess:
                 if status is Status.WAITING:
                     if self._sent != self._forwarded():
                         self.tell()
-                    link.wait(self.run.pool.wait_seconds() or None)
+                    link.wait(POLL_SECONDS if self.worker.parked else self.run.pool.wait_seconds() or None)
                 else:
                     link.wait(0)
                     if time.monotonic() > self._told_at + STATUS_SECONDS:
@@ -141,12 +143,8 @@ class WorkerProcess:
 
     def _init(self, _: int, message: Message) -> None:
         about, part = message.values[1], message.parts[0]
-        if about["path_before"] is None:
-            os.environ.pop("PYTHONPATH", None)
-        else:
-            os.environ["PYTHONPATH"] = about["path_before"]
-        sys.path[:] = about["path"]
-        sys.argv = about["arguments"]
+        if self.alone:
+            _resemble(about)
         try:
             plan, options = read_plan(about["plan"], part)
         except Exception as error:
@@ -217,6 +215,16 @@ class WorkerProcess:
             None if ranges is None else ranges(),
             operator.open_rows() if self.run.pool.stopped else 0,
         ]
+
+
+def _resemble(about: dict[str, Any]) -> None:
+    """Has functions of the user's find modules and arguments as in the process that runs the job."""
+    if about["path_before"] is None:
+        os.environ.pop("PYTHONPATH", None)
+    else:
+        os.environ["PYTHONPATH"] = about["path_before"]
+    sys.path[:] = about["path"]
+    sys.argv = about["arguments"]
 
 
 def _connect_sinks(plan: Plan, run: WorkerRun) -> None:

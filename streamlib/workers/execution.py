@@ -58,7 +58,7 @@ class ProcessExecution(Execution):
         sizes, segment = write_plan(self.plan, self.options)
         try:
             for index in range(self.plan.workers):
-                self._start(index)
+                self.start_worker(index)
             for attendant in self.attendants:
                 attendant.send(["init", self._about(attendant.index, sizes)], [_same(segment)])
                 self._connect(attendant)
@@ -84,7 +84,8 @@ class ProcessExecution(Execution):
                     error.in_step(step.name, node.at)
                     raise
 
-    def _start(self, index: int) -> None:
+    def start_worker(self, index: int) -> None:
+        """Starts one process, and makes its attendant."""
         here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             with there:

@@ -8,8 +8,11 @@ or says so, this one leaves.
 from __future__ import annotations
 
 import select
+import socket
+import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from streamlib.workers.wire import Connection, Message, Part
@@ -45,6 +48,11 @@ class Link:
         self._poll = select.poll()
         self._writing: set[int] = set()
         self._reply: Message | None = None
+        self._owner = threading.get_ident()
+        self._woken, self._wakes = socket.socketpair()
+        self._woken.setblocking(False)
+        self._wakes.setblocking(False)
+        self._poll.register(self._woken.fileno(), select.POLLIN)
         self._add(PARENT, parent)
 
     def add_peer(self, worker: int, connection: Connection) -> None:
@@ -85,6 +93,9 @@ class Link:
             LeaveError: the worker is to end.
         """
         for fd, events in self._poll.poll(None if seconds is None else max(0, seconds * 1e3)):
+            if fd == self._woken.fileno():
+                self._woken.recv(4096)
+                continue
             who = self._by_fd[fd]
             connection = self._connection(who)
             if events & select.POLLOUT and connection.flush() and who in self._writing:
@@ -95,6 +106,12 @@ class Link:
                     self.handlers[message.values[0]](who, message)
             if connection.ended:
                 self._gone(who, fd)
+
+    def wake(self) -> None:
+        """Ends a `wait`; called from any thread of this process."""
+        if threading.get_ident() != self._owner:
+            with suppress(BlockingIOError):  # full: it is woken already
+                self._wakes.send(b"w")
 
     def _gone(self, who: int, fd: int) -> None:
         if who == PARENT:
@@ -113,7 +130,7 @@ class Link:
         """Sends what the parent has not taken yet, and closes."""
         self.parent.socket.setblocking(True)
         self.parent.flush()
-        for connection in (self.parent, *self.peers.values()):
+        for connection in (self.parent, *self.peers.values(), self._woken, self._wakes):
             connection.close()
 
     def _connection(self, who: int) -> Connection:

@@ -288,10 +288,11 @@ class WorkerRun(SharedRun):
     # What the worker says.
 
     def wake(self, worker: int) -> None:
-        """Messages wake."""
+        if worker == self.index:
+            self.link.wake()
 
     def wake_all(self) -> None:
-        """Messages wake."""
+        self.link.wake()
 
     def pause(self, seconds: float) -> object:
         return self.link.pause(seconds)
