@@ -26,8 +26,6 @@ from streamlib.workers.failures import from_values
 from streamlib.workers.plans import write_plan
 from streamlib.workers.segments import Segment
 
-LOOK_SECONDS = 0.2
-"""How often the thread that runs the job looks around if nobody wakes it."""
 LEAVE_SECONDS_MAX = 5.0
 """How long a worker may take to leave before it is killed."""
 
@@ -36,6 +34,8 @@ class ProcessExecution(Execution):
     """One run of a graph on processes; the arguments are those of `Execution`."""
 
     apart = True
+    look_seconds = 0.2
+    """How often the thread that runs the job looks around if nobody wakes it."""
     attendants: list[Attendant]
     writers: dict[int, list[SinkWriter]]
 
@@ -125,7 +125,8 @@ class ProcessExecution(Execution):
             while not (self.failures or shared.cancelled or self.stopped):
                 if all(attendant.mirror.done for attendant in self.attendants):
                     break
-                shared.bell.wait(LOOK_SECONDS)
+                if not shared.bell.wait(self.look_seconds):
+                    self._nudge()
                 shared.bell.clear()
         except BaseException:
             self.cancel()

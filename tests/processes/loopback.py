@@ -41,7 +41,9 @@ class ThreadAsProcess(threading.Thread):
 
 
 class LoopbackExecution(ProcessExecution):
-    """Workers as threads, each with a plan of its own."""
+    """Workers as threads, each with a plan of its own. A wake that is lost is not made good by looking around."""
+
+    look_seconds = 60.0
 
     def start_worker(self, index: int) -> None:
         here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
