@@ -93,6 +93,11 @@ class Execution:
             self.workers.append(worker)
             worker.open()
 
+    @property
+    def compile_seconds(self) -> float:
+        """What compiling kernels took where workers are `apart`: the longest of them."""
+        return 0.0
+
     def run(self) -> None:
         """Runs workers that are `apart`; others are run by `run_threads` or `run_inline`."""
         raise AssertionError("these workers are run by threads")

@@ -7,6 +7,7 @@ Here a thread attends to each (`attendant`); the workers run the same plan as th
 from __future__ import annotations
 
 import os
+import site
 import socket
 import subprocess
 import sys
@@ -93,7 +94,7 @@ class ProcessExecution(Execution):
                     [sys.executable, "-P", "-m", "streamlib.workers", str(there.fileno()), str(os.getpid())],
                     pass_fds=(there.fileno(),),
                     stdin=subprocess.DEVNULL,
-                    env={**os.environ, "PYTHONPATH": _path_to_streamlib()},
+                    env=_environment(),
                 )
         except OSError as error:
             here.close()
@@ -117,6 +118,10 @@ class ProcessExecution(Execution):
             other.send(["peer", attendant.index], [two])
 
     # While it runs.
+
+    @property
+    def compile_seconds(self) -> float:
+        return max((attendant.mirror.compile_seconds for attendant in self.attendants), default=0.0)
 
     def run(self) -> None:
         """Waits until all workers have ended, or the run was stopped or called off; raises the first error."""
@@ -261,8 +266,10 @@ def _same(segment: Segment) -> Segment:
     return again
 
 
-def _path_to_streamlib() -> str:
-    """The search path by which a new process finds this streamlib."""
+def _environment() -> dict[str, str]:
+    """That of this process, with a search path by which a new one finds this streamlib."""
     own = str(Path(streamlib.__file__).parent.parent)
+    if own in (*site.getsitepackages(), site.getusersitepackages()):
+        return dict(os.environ)
     before = os.environ.get("PYTHONPATH")
-    return own if not before else os.pathsep.join([own, before])
+    return {**os.environ, "PYTHONPATH": own if not before else os.pathsep.join([own, before])}

@@ -15,7 +15,7 @@ TRACE_CHARS_MAX = 100_000
 _FIELDS = ("step", "where", "expected", "got", "hint")
 
 
-class WorkerTraceback(Exception):  # noqa: N818
+class WorkerTraceback(Exception):
     """The cause of an error that came from another process: the traceback there, as text."""
 
     def __str__(self) -> str:

@@ -47,7 +47,7 @@ class Link:
         self._by_fd: dict[int, int] = {}
         self._poll = select.poll()
         self._writing: set[int] = set()
-        self._reply: Message | None = None
+        self._replies: list[Message] = []
         self._owner = threading.get_ident()
         self._woken, self._wakes = socket.socketpair()
         self._woken.setblocking(False)
@@ -75,16 +75,14 @@ class Link:
 
     def call(self, values: Sequence[Any]) -> Message:
         """Asks the parent and waits for its reply; handles what comes meanwhile."""
-        self._reply = None
         self.send(values)
-        while self._reply is None:
+        while not self._replies:
             self.wait(None)
-        reply, self._reply = self._reply, None
-        return reply
+        return self._replies.pop()
 
     def replied(self, _: int, message: Message) -> None:
         """The handler of replies."""
-        self._reply = message
+        self._replies.append(message)
 
     def wait(self, seconds: float | None) -> None:
         """Handles what has come; waits for something, at most so long. None: without end.
@@ -130,8 +128,10 @@ class Link:
         """Sends what the parent has not taken yet, and closes."""
         self.parent.socket.setblocking(True)
         self.parent.flush()
-        for connection in (self.parent, *self.peers.values(), self._woken, self._wakes):
+        for connection in (self.parent, *self.peers.values()):
             connection.close()
+        self._woken.close()
+        self._wakes.close()
 
     def _connection(self, who: int) -> Connection:
         return self.parent if who == PARENT else self.peers[who]

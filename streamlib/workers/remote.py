@@ -187,8 +187,8 @@ class WorkerRun(SharedRun):
         self.clocks = dict(self.remote_clocks)
         self.remote_pool.clocks = self.remote_clocks
         self.writers: dict[int, ShippedWriter] = {}
-        self._outgoing: dict[tuple[int, int], dict[int, OutgoingChannel]] = {}
-        self._incoming: dict[tuple[int, int], IncomingChannel] = {}
+        self._leaving: dict[tuple[int, int], dict[int, OutgoingChannel]] = {}
+        self._arriving: dict[tuple[int, int], IncomingChannel] = {}
         self.channels = dict(self._own_channels())
         link.handlers.update(
             news=self._news,
@@ -211,15 +211,15 @@ class WorkerRun(SharedRun):
                     yield (*here, self.index), Channel(limit)
                     if one.sender is None:
                         continue
-                    self._outgoing[here] = {}
+                    self._leaving[here] = {}
                     for worker in range(self.plan.workers):
                         if worker != self.index:
                             channel = OutgoingChannel(limit, self.link, worker, here, self._entering)
-                            self._outgoing[here][worker] = channel
+                            self._leaving[here][worker] = channel
                             yield (*here, worker), channel
                 else:
-                    self._incoming[here] = IncomingChannel(limit, self._giver(here, one.sender or 0))
-                    yield (*here, self.index), self._incoming[here]
+                    self._arriving[here] = IncomingChannel(limit, self._giver(here, one.sender or 0))
+                    yield (*here, self.index), self._arriving[here]
 
     def _giver(self, here: tuple[int, int], sender: int) -> Any:
         return lambda size: self.link.send(["credit", *here, size], to=sender)
@@ -228,7 +228,7 @@ class WorkerRun(SharedRun):
 
     def _batch(self, sender: int, message: Message) -> None:
         _, step, number, size, about = message.values
-        self._incoming[step, number].arrived(read_batch(about, message.parts[0]), size)
+        self._arriving[step, number].arrived(read_batch(about, message.parts[0]), size)
 
     def _element(self, sender: int, message: Message) -> None:
         _, step, number, *values = message.values
@@ -237,11 +237,11 @@ class WorkerRun(SharedRun):
         element = control_of(*values)
         if isinstance(element, Barrier):
             self._barrier_known(element.checkpoint)
-        self._incoming[step, number].send(element)
+        self._arriving[step, number].send(element)
 
     def _credit(self, receiver: int, message: Message) -> None:
         _, step, number, size = message.values
-        self._outgoing[step, number][receiver].given_back(size)
+        self._leaving[step, number][receiver].given_back(size)
 
     # What comes from the process that runs the job.
 

@@ -44,14 +44,15 @@ def processes(count: int) -> Processes:
     >>> squares.collect(workers=sl.processes(2)).column("square").to_pylist()
     [1, 4, 9]
     """
-    if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= PROCESSES_MAX:
+    given: object = count
+    if not isinstance(given, int) or isinstance(given, bool) or not 1 <= given <= PROCESSES_MAX:
         raise BuildError(
             "processes() has no such number",
             at=user_location(),
             expected=f"1 to {PROCESSES_MAX}",
-            got=repr(count),
+            got=repr(given),
         )
-    if not hasattr(socket, "send_fds") or not sys.executable:
+    if not can_hand_over() or not sys.executable:
         raise BuildError(
             "workers cannot be processes here",
             at=user_location(),
@@ -60,3 +61,8 @@ def processes(count: int) -> Processes:
             hint="workers=4 runs on threads",
         )
     return Processes(count)
+
+
+def can_hand_over() -> bool:
+    """Whether this system's sockets hand over descriptors."""
+    return hasattr(socket, "send_fds")

@@ -20,10 +20,10 @@ def write_split(known: SplitTime, per_schema: pa.Schema | None) -> tuple[list[An
     per = suspect = None
     if known.per is not None:
         assert per_schema is not None, "only a step with per= has values of it"
-        values = list(known.per.codes)
-        columns = [pa.array([v[i] for v in values], field.type) for i, field in enumerate(per_schema)]
+        seen = list(known.per.codes)
+        columns = [pa.array([value[i] for value in seen], field.type) for i, field in enumerate(per_schema)]
         rows = pa.RecordBatch.from_arrays(columns, schema=per_schema)
-        per = len(values)
+        per = len(seen)
         parts.append(write_rows([rows], per_schema, [known.per.max_time, known.per.floor]))
     if known.suspect is not None:
         about, part = write_batch(known.suspect.row)
