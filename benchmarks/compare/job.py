@@ -33,6 +33,7 @@ JOBS = (
     "many_keys",
     "many_keys_text",
     "hot_key",
+    "python_map",
     "csv_to_parquet",
 )
 """The jobs, in the order in which they run."""
@@ -67,6 +68,7 @@ class Job:
         read: what libraries read: the table in memory, or the CSV file.
         write: where libraries put the answer: into memory, or into a Parquet file.
         workers: numbers of workers that streamlib runs with; all others run with one.
+        processes: whether several workers of streamlib are processes; else they are threads.
         targets: of how many times an engine's rate streamlib's shall be at least, by engine.
         scaling: of how many times streamlib's rate with one worker that with two shall be; 0: not asked.
     """
@@ -77,6 +79,7 @@ class Job:
     read: Literal["memory", "csv"] = "memory"
     write: Literal["memory", "parquet"] = "memory"
     workers: tuple[int, ...] = (1,)
+    processes: bool = False
     targets: Mapping[str, float] = {}
     scaling: float = 0.0
 

@@ -35,8 +35,8 @@ STATUS_SECONDS = 0.25
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
 
 
-def main(arguments: list[str]) -> int:
-    """Runs the worker whose socket and parent are named by the command line; returns the exit code."""
+def main(arguments: list[str]) -> None:
+    """Runs the worker whose socket and parent are named by the command line."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     fd, parent = int(arguments[0]), int(arguments[1])
@@ -47,7 +47,6 @@ def main(arguments: list[str]) -> int:
         process.work()
     except LeaveError as told:
         process.leave(told.abort)
-    return 0
 
 
 def _die_with(parent: int) -> None:
@@ -134,8 +133,9 @@ class WorkerProcess:
             except Exception as error:
                 failed = to_values(error)
             self.tell()
-        with contextlib.suppress(BrokenPipeError):
-            sys.stdout.flush()
+        for out in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, AttributeError):  # nobody reads it, or there is none
+                out.flush()
         self.link.send(["left", failed])
         self.link.finish()
 
