@@ -113,6 +113,7 @@ GROUPS = (
         "From sinks to results.",
         (
             "sl.run",
+            "sl.processes",
             "sl.start",
             "sl.Job",
             "Job.*",
@@ -240,6 +241,7 @@ An expression is made by one of these functions and by operators: `+ - * / // % 
             "sl.SourceError",
             "sl.SinkError",
             "sl.UserFunctionError",
+            "sl.WorkerError",
             "Stream.on_error",
             "Stream.dead_letters",
             "sl.Retry",
