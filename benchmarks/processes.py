@@ -70,7 +70,17 @@ def _rows(what: str, rows: int, timings: Mapping[str, Timing], target: str) -> l
         ratio = timing.seconds / first.seconds
         is_target = target if name == "2 processes" else ""
         made.append(
-            Row("processes", f"{what}, {name}", timing.seconds, "s", len(timing.wall), ratio, is_target, "", notes)
+            Row(
+                "processes",
+                f"{what}, {name}",
+                timing.seconds,
+                "s",
+                len(timing.wall),
+                ratio,
+                is_target,
+                "",
+                notes,
+            )
         )
     return made
 

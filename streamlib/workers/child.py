@@ -97,7 +97,9 @@ class WorkerProcess:
                 if status is Status.WAITING:
                     if self._sent != self._forwarded():
                         self.tell()
-                    link.wait(POLL_SECONDS if self.worker.parked else self.run.pool.wait_seconds() or None)
+                    link.wait(
+                        POLL_SECONDS if any(self.worker._ready) else self.run.pool.wait_seconds() or None
+                    )
                 else:
                     link.wait(0)
                     if time.monotonic() > self._told_at + STATUS_SECONDS:

@@ -154,16 +154,18 @@ class ProcessExecution(Execution):
     def news(self) -> list[Any]:
         """What all workers must know: clocks, ended sources, stop, barrier, entering split, how long to wait."""
         shared = self.shared
+        # In this order: an entry may have ended since its number was read, and a clock that is seen idle
+        # after its entry was seen ended would be left out again by who has just counted it.
+        begun, entry, barrier = shared.entries_begun, shared.entry, shared.barrier
         clocks = [[s, c.watermark(), c.any_live(), c.all_idle()] for s, c in shared.clocks.items()]
         ended = [s.index for s in self.plan.steps if s.is_source and shared.pool.exhausted(s.index)]
-        barrier, entry = shared.barrier, shared.entry
         return [
             clocks,
             ended,
             shared.pool.stopped,
             shared.flush,
             None if barrier is None else barrier.number,
-            [shared.entries_begun if entry is None else entry.number, entry and entry.clock_step],
+            [begun, None] if entry is None else [entry.number, entry.clock_step],
             self.wait_seconds(),
         ]
 

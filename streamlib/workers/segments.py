@@ -75,9 +75,10 @@ def mapped(fd: int, nbytes: int) -> memoryview:
 class _Mapping:
     """Mapped memory, until nothing refers to it. `mmap.mmap` would keep a descriptor open for each."""
 
-    __slots__ = ("__array_interface__", "_unmap")
+    __slots__ = ("__array_interface__", "_unmap", "_where")
 
     def __init__(self, address: int, nbytes: int) -> None:
+        self._where = address, nbytes
         self._unmap = _libc().munmap  # also when modules are taken apart
         self.__array_interface__ = {
             "data": (address, False),
@@ -87,8 +88,7 @@ class _Mapping:
         }
 
     def __del__(self) -> None:
-        known = self.__array_interface__
-        self._unmap(known["data"][0], known["shape"][0])
+        self._unmap(*self._where)
 
 
 def _map(fd: int, nbytes: int) -> memoryview:

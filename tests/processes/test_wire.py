@@ -184,7 +184,11 @@ def test_batches_cross_unchanged(kinds: list[str], rows: int, hidden: Any, seed:
     again = read_batch(about, crossed(part))
     assert again.rows.equals(batch.rows) and again.rows.schema.equals(batch.rows.schema)
     assert again.origin == batch.origin
-    for mine, theirs in ((again.time, batch.time), (again.mark, batch.mark), (again.orders(), batch.orders())):
+    for mine, theirs in (
+        (again.time, batch.time),
+        (again.mark, batch.mark),
+        (again.orders(), batch.orders()),
+    ):
         assert (mine is None) == (theirs is None)
         if mine is not None and theirs is not None:
             assert mine.tolist() == theirs.tolist() and mine.flags.writeable
@@ -259,7 +263,9 @@ def test_the_plan_has_no_rows_and_what_functions_refer_to_is_shared() -> None:
     weights = np.arange(200_000.0)
     frozen = pa.array(weights)
     stream = sl.read_arrow(table).map_batches(
-        lambda rows: pa.record_batch({"n": pa.array([float(weights[1]) + frozen[2].as_py()] * rows.num_rows)}),
+        lambda rows: pa.record_batch(
+            {"n": pa.array([float(weights[1]) + frozen[2].as_py()] * rows.num_rows)}
+        ),
         {"n": "float64"},
     )
     plan = plan_graph([stream.print()])
