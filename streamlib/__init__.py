@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         StreamlibError,
         TypeMismatchError,
         UserFunctionError,
+        WorkerError,
     )
     from streamlib.expr import (
         Expr,
@@ -70,6 +71,7 @@ if TYPE_CHECKING:
         read_socket,
         read_table,
     )
+    from streamlib.workers import processes
 
 _HOME = {
     "streamlib._version": ("__version__",),
@@ -86,6 +88,7 @@ _HOME = {
         "StreamlibError",
         "TypeMismatchError",
         "UserFunctionError",
+        "WorkerError",
     ),
     "streamlib.expr": (
         "Expr",
@@ -127,6 +130,7 @@ _HOME = {
         "read_socket",
         "read_table",
     ),
+    "streamlib.workers": ("processes",),
 }
 """Where each public name lives. A room is imported when one of its names is first used."""
 
@@ -158,6 +162,7 @@ __all__ = [
     "ValueState",
     "WindowedStream",
     "WindowedUpdates",
+    "WorkerError",
     "__version__",
     "agg",
     "arrow",
@@ -178,6 +183,7 @@ __all__ = [
     "lines",
     "lit",
     "parquet",
+    "processes",
     "query",
     "raw_bytes",
     "read",

@@ -42,6 +42,7 @@ JOBS = (
     "scan_disorder",
     "stateful_batch",
     "process_timers",
+    "python_map",
     "csv_to_parquet",
 )
 """The jobs, in the order in which they run."""
@@ -102,6 +103,7 @@ class Job:
         read: what libraries read: the table in memory, or the CSV file.
         write: where libraries put the answer: into memory, or into a Parquet file.
         workers: numbers of workers that streamlib runs with; all others run with one.
+        processes: whether several workers of streamlib are processes; else they are threads.
         targets: of how many times an engine's rate streamlib's shall be at least, by engine.
         scaling: of how many times streamlib's rate with one worker that with two shall be; 0: not asked.
         sides: for jobs on two inputs, the column that is 0 in the rows of the first and 1 in those of the
@@ -115,6 +117,7 @@ class Job:
     read: Literal["memory", "csv"] = "memory"
     write: Literal["memory", "parquet"] = "memory"
     workers: tuple[int, ...] = (1,)
+    processes: bool = False
     targets: Mapping[str, float] = {}
     scaling: float = 0.0
     sides: str = ""

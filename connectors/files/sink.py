@@ -65,6 +65,7 @@ class FileSink(Sink):
     """
 
     guarantee = "exactly_once"
+    stages_apart = True
 
     def __init__(
         self,

@@ -68,6 +68,11 @@ class Sink(ABC):
     accepts_upserts: bool = False
     """Whether it takes the changes of a table: by `for_table`. Others append and refuse a table."""
 
+    stages_apart: bool = False
+    """Whether writers may work in processes of their own: on a copy of the sink, made by pickle after
+    `prepare`, from which `commit` needs nothing but what `finish` returned. Else all rows of a run on
+    processes come to the process that runs the job, and are written there."""
+
     def for_table(self, keys: Sequence[str]) -> Sink:
         """The sink to run for a table with a row per value of the columns `keys`: as a rule itself.
 

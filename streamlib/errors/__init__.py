@@ -9,7 +9,8 @@
     |-- DataError              bad rows: a malformed line, a null event time, a failed cast
     |-- SourceError            an input that is missing, unreadable, damaged or of another schema
     |-- SinkError              an output that cannot be written: exists already, disk full
-    `-- UserFunctionError      a function handed to map_batches raised or returned the wrong thing
+    |-- UserFunctionError      a function handed to map_batches raised or returned the wrong thing
+    `-- WorkerError            a worker process that was killed, or could not be started
 """
 
 from streamlib.errors.location import Location, user_location
@@ -24,6 +25,7 @@ from streamlib.errors.tree import (
     StreamlibError,
     TypeMismatchError,
     UserFunctionError,
+    WorkerError,
 )
 
 __all__ = [
@@ -40,6 +42,7 @@ __all__ = [
     "StreamlibError",
     "TypeMismatchError",
     "UserFunctionError",
+    "WorkerError",
     "nearest_names",
     "user_location",
 ]

@@ -127,5 +127,9 @@ class SinkError(StreamlibError):
     """An output that cannot be written."""
 
 
+class WorkerError(StreamlibError):
+    """A worker process that could not be started, or that ended before its work was done."""
+
+
 class UserFunctionError(StreamlibError):
     """A function of the user's raised, or returned what it must not."""

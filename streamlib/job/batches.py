@@ -18,7 +18,7 @@ from streamlib.graph import Node, SinkNode
 from streamlib.job.job import Job
 from streamlib.job.launch import explained_instead, script_name
 from streamlib.job.options import JobOptions
-from streamlib.runtime.execute import Execution
+from streamlib.workers import Processes
 
 AHEAD_MAX = 4
 """Batches that wait for the caller before the run waits too."""
@@ -74,7 +74,7 @@ class HandoverSink(Sink, SinkWriter):
         return "iter_batches"
 
 
-def iter_batches(node: Node, workers: int, batch_rows: int) -> Iterator[pa.RecordBatch]:
+def iter_batches(node: Node, workers: int | Processes, batch_rows: int) -> Iterator[pa.RecordBatch]:
     """The batches of a node as they come; see `Stream.iter_batches`."""
     options = JobOptions(workers=workers, batch_rows=batch_rows, progress=False)
     return _pull(node, options)
@@ -84,9 +84,7 @@ def _pull(node: Node, options: JobOptions) -> Iterator[pa.RecordBatch]:
     if explained_instead([node]):
         return
     sink = HandoverSink()
-    execution = Execution(
-        [SinkNode(inputs=(node,), at=node.at, sink=sink)], options.workers, options.for_runtime()
-    )
+    execution = options.execution([SinkNode(inputs=(node,), at=node.at, sink=sink)])
     job = Job(execution, options, script_name(), output_stays=False, ended=sink.complete)
     try:
         job._begin()

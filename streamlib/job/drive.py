@@ -41,7 +41,9 @@ def drive(
         execution.open()
         opened()
         with Progress(execution, execution.total_bytes()) if shown else nullcontext():
-            if execution.plan.workers == 1:
+            if execution.apart:
+                execution.run()
+            elif execution.plan.workers == 1:
                 schedule = None if aborted is None else _unless(aborted)
                 run_inline(execution, schedule, idle=lambda: wait_for_sources(execution))
             else:
@@ -57,6 +59,7 @@ def drive(
         execution.close()
     after = compilations()
     compiled = after.seconds - before.seconds if after.compiled > before.compiled else 0.0
+    compiled = max(compiled, execution.compile_seconds)
     return report_of(execution, status, compiled, name)
 
 

@@ -22,6 +22,7 @@ from streamlib.job.job import Job
 from streamlib.job.options import NAME_CHARS_MAX, JobOptions, refuse_timing
 from streamlib.observe.report import Report
 from streamlib.runtime.execute import Execution
+from streamlib.workers import Processes
 
 _instead: Callable[[Sequence[Node]], None] | None = None
 """What is done with sinks instead of running them; see `instead_of_running`."""
@@ -30,7 +31,7 @@ _instead: Callable[[Sequence[Node]], None] | None = None
 def run(
     *sinks: SinkNode,
     name: str | None = None,
-    workers: int = 1,
+    workers: int | Processes = 1,
     batch_rows: int = 65_536,
     progress: bool | Literal["auto"] = "auto",
     deterministic: bool = False,
@@ -49,7 +50,7 @@ def run(
     Args:
         sinks: what `.write_files(...)`, `.print()` and `.write(...)` returned.
         name: what `streamlib why`, messages and the report call the run; that of the script when None.
-        workers: threads. The rows that come out do not depend on it.
+        workers: threads, or `sl.processes(n)`. The rows that come out do not depend on it.
         batch_rows: the largest micro-batch. The rows that come out do not depend on it either.
         progress: show a line with rows, rate, watermark and open windows; ``"auto"``: on a terminal.
         deterministic: refuse steps whose output may depend on timing.
@@ -95,7 +96,7 @@ def run(
 def start(
     *sinks: SinkNode,
     name: str | None = None,
-    workers: int = 1,
+    workers: int | Processes = 1,
     batch_rows: int = 65_536,
     progress: bool | Literal["auto"] = False,
     deterministic: bool = False,
@@ -132,7 +133,7 @@ def start(
     return _start("start", sinks, options)
 
 
-def collect(node: Node, workers: int = 1, batch_rows: int = 65_536) -> pa.Table:
+def collect(node: Node, workers: int | Processes = 1, batch_rows: int = 65_536) -> pa.Table:
     """The rows of a node as a table, sorted by event time, key and position; see `Stream.collect`."""
     from streamlib.connectors.memory import CollectSink
     from streamlib.operators.hidden import HiddenColumnsNode
@@ -142,7 +143,7 @@ def collect(node: Node, workers: int = 1, batch_rows: int = 65_536) -> pa.Table:
         return node.schema.empty_table()
     sink = CollectSink()
     hidden = HiddenColumnsNode(inputs=(node,), at=node.at)
-    drive(Execution([SinkNode(inputs=(hidden,), at=node.at, sink=sink)], workers, options.for_runtime()))
+    drive(options.execution([SinkNode(inputs=(hidden,), at=node.at, sink=sink)]))
     results = node.timed and any(n.state_bound() != "none" for n in topological([node]))
     return hidden.sorted(sink.table(), results)
 
@@ -191,8 +192,8 @@ def _start(verb: str, sinks: Sequence[SinkNode], options: JobOptions) -> Job:
     sinks = options.with_dead_letters(sinks)
     name = options.name or script_name()
     if explained_instead(sinks):
-        return Job.ended(Execution(sinks, options.workers), options, name)
-    job = Job(Execution(sinks, options.workers, options.for_runtime()), options, name)
+        return Job.ended(Execution(sinks), options, name)
+    job = Job(options.execution(sinks), options, name)
     job._begin()
     return job
 

@@ -11,7 +11,9 @@ from streamlib.errors import BuildError, ErrorPolicy, OnError, user_location
 from streamlib.graph import SinkNode
 from streamlib.graph.plan import topological
 from streamlib.job.dead_letters import dead_letter_sinks
+from streamlib.runtime.execute import Execution
 from streamlib.runtime.run import RunOptions
+from streamlib.workers import Processes
 
 WORKERS_MAX = 256
 NAME_CHARS_MAX = 100
@@ -24,7 +26,7 @@ class JobOptions:
     """The options of `run` and `start`; what they mean is written there."""
 
     name: str | None = None
-    workers: int = 1
+    workers: int | Processes = 1
     batch_rows: int = 65_536
     progress: bool | Literal["auto"] = "auto"
     deterministic: bool = False
@@ -38,7 +40,7 @@ class JobOptions:
         workers: object = self.workers
         for option, right, expected in (
             ("name", _is_name(self.name), f"up to {NAME_CHARS_MAX} letters on one line, such as 'bars'"),
-            ("workers", is_whole(workers) and 1 <= workers <= WORKERS_MAX, f"1 to {WORKERS_MAX} threads"),
+            ("workers", _are_workers(workers), f"1 to {WORKERS_MAX} threads, or sl.processes(n)"),
             ("batch_rows", is_whole(self.batch_rows) and self.batch_rows >= 1, "1 row or more"),
             ("progress", self.progress in (True, False, "auto"), 'True, False or "auto"'),
             ("deterministic", isinstance(self.deterministic, bool), "True or False"),
@@ -59,6 +61,14 @@ class JobOptions:
         """Whether a stop closes the open windows."""
         return self.on_stop == "flush"
 
+    def execution(self, sinks: Sequence[SinkNode]) -> Execution:
+        """A run of what leads to `sinks`, on these workers."""
+        if isinstance(self.workers, Processes):
+            from streamlib.workers.execution import ProcessExecution
+
+            return ProcessExecution(sinks, self.workers.count, self.for_runtime())
+        return Execution(sinks, self.workers, self.for_runtime())
+
     def for_runtime(self) -> RunOptions:
         """What the workers have to know of them."""
         return RunOptions(
@@ -76,6 +86,10 @@ class JobOptions:
 def is_whole(value: object) -> TypeGuard[int]:
     """Whether a value is a whole number; True and False are none."""
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _are_workers(workers: object) -> bool:
+    return isinstance(workers, Processes) or (is_whole(workers) and 1 <= workers <= WORKERS_MAX)
 
 
 def _is_name(name: object) -> bool:

@@ -10,7 +10,7 @@ from streamlib.elements import format_duration
 from streamlib.graph import Node, SinkNode, SourceNode
 from streamlib.graph.plan import Step, topological
 from streamlib.operators.event_time import EventTimeNode
-from streamlib.operators.windows.aggregate import PaneOperator, count_numbers
+from streamlib.operators.windows.aggregate import count_numbers
 from streamlib.runtime.execute import Execution, Totals
 
 T = TypeVar("T")
@@ -196,13 +196,14 @@ def open_windows(execution: Execution, node: NodeSteps) -> tuple[int, int | None
             if step.index >= len(worker.operators):
                 continue
             operator = worker.operators[step.index]
-            if isinstance(operator, PaneOperator):
-                mine = steady(operator.open_ranges)
+            ranged = getattr(operator, "open_ranges", None)
+            count, end = steady(operator.open_windows)
+            if ranged is not None:
+                mine = steady(ranged)
                 ranges += mine
-                if mine:
-                    ends.append(operator.panes.end_of(min(mine)[0]))
+                if mine and end is not None:
+                    ends.append(end)
             else:
-                count, end = steady(operator.open_windows)
                 others += count
                 if end is not None:
                     ends.append(end)

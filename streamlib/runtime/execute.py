@@ -51,6 +51,9 @@ class Execution:
         options: limits and the processing clock.
     """
 
+    apart = False
+    """Whether workers are processes, which run by themselves."""
+
     def __init__(
         self, sinks: Sequence[SinkNode], workers: int = 1, options: RunOptions | None = None
     ) -> None:
@@ -79,12 +82,25 @@ class Execution:
         for step in self.plan.steps:
             if isinstance(step.node, SourceNode):
                 self._add_splits(step.index, step.node, resume)
+        self.open_workers()
+        if resume is not None:
+            self._restore(resume)
+
+    def open_workers(self) -> None:
+        """Makes the workers, and has them build their operators."""
         for index in range(self.plan.workers):
             worker = Worker(index, self.shared)
             self.workers.append(worker)
             worker.open()
-        if resume is not None:
-            self._restore(resume)
+
+    @property
+    def compile_seconds(self) -> float:
+        """What compiling kernels took where workers are `apart`: the longest of them."""
+        return 0.0
+
+    def run(self) -> None:
+        """Runs workers that are `apart`; others are run by `run_threads` or `run_inline`."""
+        raise AssertionError("these workers are run by threads")
 
     def _resume_clocks(self, resume: Checkpoint) -> None:
         """Sets each clock to its state at the barrier, and what the steps behind it had reached then."""
@@ -170,7 +186,7 @@ class Execution:
         staged: list[tuple[SinkNode, list[Any]]] = []
         for sink in self.plan.sinks:
             try:
-                staged.append((sink, [writer.finish() for writer in self._writers(sink)]))
+                staged.append((sink, [writer.finish() for writer in self.writers_of(sink)]))
             except Exception as error:
                 _in_step(error, sink)
                 raise
@@ -184,7 +200,7 @@ class Execution:
     def abort(self) -> None:
         """After an error: nothing half-written stays."""
         for sink in self.plan.sinks:
-            for writer in self._writers(sink):
+            for writer in self.writers_of(sink):
                 writer.abort()
             sink.sink.abort()
 
@@ -199,7 +215,8 @@ class Execution:
         for worker in self.workers:
             worker.close()
 
-    def _writers(self, sink: SinkNode) -> list[Any]:
+    def writers_of(self, sink: SinkNode) -> list[Any]:
+        """The writers of a sink, by worker."""
         found = []
         for step in self.plan.steps:
             if step.node is sink:

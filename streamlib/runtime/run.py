@@ -163,6 +163,11 @@ class SharedRun:
             new_loop=self.options.new_loop,
         )
 
+    @property
+    def entries_begun(self) -> int:
+        """How many splits have been announced that enter."""
+        return self._numbers
+
     def pause(self, seconds: float) -> object:
         """Waits before a step is tried again; returns true at once when the run was cancelled."""
         return (self.options.pause or self._cancelled.wait)(seconds)

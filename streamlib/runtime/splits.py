@@ -208,9 +208,7 @@ class SplitPool:
             before = [(clock.watermark(), clock.all_idle()) for clock in clocks]
             for run in self.splits.values():
                 if run.dry and not run.ended:
-                    for clock in run.clocks:
-                        clock.silent(run.index, now)
-                    self._place(run)
+                    self._apply_silence(run, now)
             for known in self._sources.values():
                 if known.growing:
                     for clock in known.clocks:
@@ -242,9 +240,7 @@ class SplitPool:
                 now = self.now_ns()
                 with self._lock:
                     run.dry = run.live and run.wakes == wakes
-                    for clock in run.clocks:
-                        clock.silent(run.index, now)
-                    self._place(run)
+                    self._apply_silence(run, now)
                 return None
             if answer is None:
                 self._end(run)
@@ -266,6 +262,13 @@ class SplitPool:
         self.bytes_read += block.nbytes
         run.position = block.position
         return Claim(run, block, number, run.reader)
+
+    def _apply_silence(self, run: SplitRun, now: int) -> None:
+        """Applies the idle policies to a split that has nothing. Blocks that are still to pass are no silence."""
+        for clock in run.clocks:
+            if clock.is_turn(run.index, run.blocks):
+                clock.silent(run.index, now)
+        self._place(run)
 
     def _end(self, run: SplitRun) -> None:
         with self._lock:

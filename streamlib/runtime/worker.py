@@ -10,7 +10,6 @@ blocks while it holds what another one needs.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from enum import Enum
 
 from streamlib.contracts import Operator, Refusal, Refused, State, Tagged, Wait
 from streamlib.elements import (
@@ -28,31 +27,13 @@ from streamlib.errors import StreamlibError
 from streamlib.exchange import Channel, Partitioner
 from streamlib.graph import Edge
 from streamlib.runtime.between import Between
+from streamlib.runtime.frames import Frame, Status, stage_heads, upstream_stages
 from streamlib.runtime.receive import Receiver
 from streamlib.runtime.refuse import Refuser
 from streamlib.runtime.run import SharedRun
 from streamlib.runtime.splits import Claim, ReadError
 
-
-class Status(Enum):
-    """What one call of `Worker.step` did."""
-
-    WORKED = "worked"
-    WAITING = "waiting"
-    """Nothing can be done until another worker or a source does something."""
-    DONE = "done"
-
-
-class Frame:
-    """A step that is yielding for one element, and what it yielded last that is not delivered yet."""
-
-    __slots__ = ("element", "outputs", "parts", "step")
-
-    def __init__(self, step: int, outputs: Iterator[object], element: Element | None = None) -> None:
-        self.step = step
-        self.outputs = outputs
-        self.element = element
-        self.parts: list[tuple[Edge, int, Element]] = []  # (edge, receiving worker, element), next one last
+__all__ = ["Status", "Worker"]
 
 
 class Worker:
@@ -75,8 +56,8 @@ class Worker:
         self._stages = 1 + max(step.stage for step in self.steps)
         self._stacks: list[list[Frame]] = [[] for _ in range(self._stages)]
         self._ready: list[Callable[[], bool] | None] = [None] * self._stages
-        self._heads = self._stage_heads()
-        self._upstream = self._upstream_stages()
+        self._heads = stage_heads(run, self._stages)
+        self._upstream = upstream_stages(run, self._heads)
         self._turn = [0] * self._stages
         self._input_of: dict[tuple[int, int, int, str | None, int | None], int] = {}
         self._injected = 0
@@ -112,20 +93,6 @@ class Worker:
                         edge.keys, self.run.plan.workers, edge.everywhere
                     )
             self.between.add(step.index, self.operators[-1])
-
-    def _stage_heads(self) -> list[int | None]:
-        heads: list[int | None] = [None] * self._stages
-        for step in self.steps:
-            if any(incoming.edge.channel for incoming in self.run.incoming[step.index]):
-                heads[step.stage] = step.index
-        return heads
-
-    def _upstream_stages(self) -> list[set[int]]:
-        found = []
-        for stage in range(self._stages):
-            head = self._heads[stage]
-            found.append({0} if head is None else {self.steps[s].stage for s in self.run.plan.upstream(head)})
-        return found
 
     # One unit of work.
 

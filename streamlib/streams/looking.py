@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from streamlib.errors import BuildError
 from streamlib.graph import Node, explain
+from streamlib.workers import Processes
 
 
 class LookingVerbs:
@@ -54,7 +55,9 @@ class LookingVerbs:
             raise BuildError("head() takes a number of rows", expected="0 or more", got=repr(n))
         return head(self._node, n)
 
-    def iter_batches(self, workers: int = 1, batch_rows: int = 65_536) -> Iterator[pa.RecordBatch]:
+    def iter_batches(
+        self, workers: int | Processes = 1, batch_rows: int = 65_536
+    ) -> Iterator[pa.RecordBatch]:
         """Runs the stream and gives its rows, batch by batch, as they come.
 
         Nothing runs before the first batch is asked for. The run waits for a caller that is slower, so
@@ -63,7 +66,7 @@ class LookingVerbs:
         `collect` sorts.
 
         Args:
-            workers: threads.
+            workers: threads, or `sl.processes(n)`.
             batch_rows: the largest batch.
 
         Raises:

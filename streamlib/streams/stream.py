@@ -35,6 +35,7 @@ from streamlib.streams.running import RunningVerbs
 from streamlib.streams.sockets import SocketVerbs
 from streamlib.streams.stateful import StatefulVerbs
 from streamlib.streams.top_n import TopNVerbs
+from streamlib.workers import Processes
 
 if TYPE_CHECKING:
     from streamlib.operators.windows.rows import RowWindow, SumWindow
@@ -356,7 +357,7 @@ class Stream(
 
         return self.write(PrintSink(rows=rows))
 
-    def collect(self, workers: int = 1, batch_rows: int = 65_536) -> pa.Table:
+    def collect(self, workers: int | Processes = 1, batch_rows: int = 65_536) -> pa.Table:
         """Runs the stream and returns all its rows, sorted by event time, key and position.
 
         Streams without event time keep the order of their input where one worker runs them.

@@ -14,6 +14,7 @@ from streamlib.graph import SideNode, SinkNode, explain
 from streamlib.operators.tables import TableStep
 from streamlib.streams.errors import ErrorVerbs
 from streamlib.streams.stream import KeyedStream, Stream
+from streamlib.workers import Processes
 
 
 class Forever:
@@ -149,7 +150,7 @@ class Table(ErrorVerbs):
 
         return self.write(PrintTableSink(rows=rows))
 
-    def collect(self, workers: int = 1, batch_rows: int = 65_536) -> pa.Table:
+    def collect(self, workers: int | Processes = 1, batch_rows: int = 65_536) -> pa.Table:
         """Runs it to the end of the input and returns the last state: a row per key, sorted by key."""
         from streamlib.connectors.tables import TableSink
         from streamlib.job import run

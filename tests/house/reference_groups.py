@@ -147,6 +147,7 @@ GROUPS = (
         "From sinks to results.",
         (
             "sl.run",
+            "sl.processes",
             "sl.start",
             "sl.Job",
             "Job.*",
@@ -274,6 +275,7 @@ An expression is made by one of these functions and by operators: `+ - * / // % 
             "sl.SourceError",
             "sl.SinkError",
             "sl.UserFunctionError",
+            "sl.WorkerError",
             "Stream.on_error",
             "Stream.dead_letters",
             "sl.Retry",

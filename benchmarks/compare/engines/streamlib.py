@@ -26,6 +26,8 @@ class Streamlib(Engine):
         from streamlib.connectors.memory import CollectSink
 
         tables = job.inputs(memory_table(task.source)) if job.read == "memory" else None
+        apart = job.processes and task.workers > 1
+        workers = sl.processes(task.workers) if apart else task.workers
 
         def rows() -> list[sl.Stream]:
             return (
@@ -37,10 +39,10 @@ class Streamlib(Engine):
             if job.write == "parquet":
                 kind = sl.parquet(compression="snappy")
                 answer = answer.write_files(task.target, format=kind, if_exists="replace")
-                sl.run(answer, workers=task.workers, progress=False)
+                sl.run(answer, workers=workers, progress=False)
                 return None
             sink = CollectSink()
-            sl.run(answer.write(sink), workers=task.workers, progress=False)
+            sl.run(answer.write(sink), workers=workers, progress=False)
             return sink.table()
 
         built(job, rows())
