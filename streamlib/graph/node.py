@@ -7,8 +7,9 @@ builds its own operators: nothing is wired by name.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from threading import Event
 from typing import ClassVar, Literal
 
 import pyarrow as pa
@@ -21,10 +22,15 @@ from streamlib.errors import (
     ColumnNotFoundError,
     Location,
     OnError,
+    Retry,
     StreamlibError,
     TypeMismatchError,
 )
 from streamlib.eventtime import EventClock
+
+
+def _pause(seconds: float) -> object:
+    return Event().wait(seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +46,8 @@ class BuildContext:
         late_read: whether somebody reads the step's `late` output.
         clock: what the step's `make_clock` made, shared by all workers.
         refuse: whether rows that the step cannot work on leave it as a `Refusal` instead of an error.
+        retry: how often a user's function that raised is called again before, by steps that call it themselves.
+        pause: waits so many seconds for that; gives true when the run was cancelled.
     """
 
     worker: int = 0
@@ -50,6 +58,8 @@ class BuildContext:
     late_read: bool = False
     clock: EventClock | None = None
     refuse: bool = False
+    retry: Retry | None = None
+    pause: Callable[[float], object] = _pause
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

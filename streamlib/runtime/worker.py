@@ -104,6 +104,8 @@ class Worker:
                 late_read=step.late_read,
                 clock=self.run.clocks.get(step.index),
                 refuse=step.on_error.policy != "fail",
+                retry=step.on_error.retry,
+                pause=self.run.pause,
             )
             try:
                 self.operators.append(step.build(context))
