@@ -6,11 +6,10 @@ out. So its row, or timer, may be left out as if it had never come.
 
 from __future__ import annotations
 
-import time as clock
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from typing import Any
 
-from streamlib.contracts import Output, Refusal, Wait
+from streamlib.contracts import Refusal
 from streamlib.elements import Batch, format_time
 from streamlib.errors import UserFunctionError
 from streamlib.graph import BuildContext
@@ -58,8 +57,8 @@ class Calls:
     ) -> None:
         self.node, self.turn, self.bound, self.outputs = node, turn, bound, outputs
         self.context, self.for_all = run, for_all
-        retry = None if node.on_error is None else node.on_error.retry
-        self._waits = [] if retry is None else retry.waits()
+        self._waits = [] if context.retry is None else context.retry.waits()
+        self._pause = context.pause
         self._refuses = context.refuse
         self._worker = context.worker
         self.guards = self._refuses or bool(self._waits)
@@ -98,15 +97,15 @@ class Calls:
         place: Place | None,
         method: Method,
         given: Any,
-    ) -> Generator[Output, None, bool]:
+    ) -> bool:
         """Makes a call, again as often as the policy says; whether it went well. A refusal waits for `refused`."""
         time = self.for_all.now if state is None else self.context.now
         error = self._attempt(call, state)
         for wait in self._waits:
-            if error is not None:
-                self.retried += 1
-                yield Wait(_after(wait))
-                error = self._attempt(call, state)
+            if error is None or self._pause(wait):
+                break
+            self.retried += 1
+            error = self._attempt(call, state)
         if error is None:
             return True
         failed = self._explained(method, error, given, None if state is None else state.key, time)
@@ -197,9 +196,3 @@ class Calls:
 def _made_of(call: Callable[..., Any], make: Callable[[dict[str, Any]], Any]) -> Callable[..., Any]:
     """The method, given a dataclass made of the row."""
     return lambda row, context: call(make(row), context)
-
-
-def _after(seconds: float) -> Callable[[], bool]:
-    """Whether so many seconds have passed since now."""
-    end = clock.monotonic() + seconds
-    return lambda: clock.monotonic() >= end

@@ -160,7 +160,7 @@ class ProcessOperator(Operator):
         """Calls `on_timer` for the timers that are due before a time, ns; for all when None."""
         while (due := self.timers.pop(before)) is not None:
             if self.calls.guards:
-                yield from self._fire_guarded(*due, before is None)
+                self._fire_guarded(*due, before is None)
             else:
                 self._fire_one(*due, before is None)
             if self.context.emitted >= self.batch_rows:
@@ -177,11 +177,11 @@ class ProcessOperator(Operator):
         if result is not None:
             raise self.calls.returned(None, result, name, state.key, time)
 
-    def _fire_guarded(self, time: int, name: str, state: KeyState, at_end: bool) -> Steps:
+    def _fire_guarded(self, time: int, name: str, state: KeyState, at_end: bool) -> None:
         if self._is_due(time, state, at_end):
             method = self.node.processor.on_timer
             assert method is not None, "timers are set only where there is a method for them"
-            yield from self.calls.guarded(
+            self.calls.guarded(
                 partial(self.calls.made.on_timer, name, self.context), state, None, method, name
             )
 
@@ -227,7 +227,7 @@ class ProcessOperator(Operator):
             if side >= self.node.keyed:
                 self.for_all.now = time
                 call = partial(self.calls.handlers[side], row, self.for_all)
-                yield from self.calls.guarded(call, None, place, method, row)
+                self.calls.guarded(call, None, place, method, row)
                 continue
             state = self.keys.get(key)
             if state is None:
@@ -238,7 +238,7 @@ class ProcessOperator(Operator):
             last, state.last = state.last, time
             self._turn_of(state, time)
             call = partial(self.calls.handlers[side], row, self.context)
-            if not (yield from self.calls.guarded(call, state, place, method, row)):
+            if not self.calls.guarded(call, state, place, method, row):
                 state.last = last
             if self.forgetting is not None and not state.filed:
                 self.forgetting.file(state)

@@ -128,7 +128,7 @@ def test_a_call_is_made_again_and_nothing_of_the_first_stays() -> None:
                 raise OSError("try again")
 
     text = "ts k v\n00:00:01 a 1\n00:00:02 a 2"
-    stream = keyed(text).process(Flaky, schema=N).on_error("fail", retry=sl.Retry(attempts=3, wait=0))
+    stream = keyed(text).process(Flaky, schema=N).on_error("fail", retry=sl.Retry(attempts=3, wait=0.001))
     assert stream.collect()["n"].to_pylist() == [1_011, 2_023]
     with pytest.raises(UserFunctionError, match="raised OSError"):
         keyed(text).process(Flaky, schema=N).on_error("fail", retry=sl.Retry(attempts=2, wait=0)).collect()
