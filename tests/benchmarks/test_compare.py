@@ -60,22 +60,28 @@ def own_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def every_answer(job: Job, table: pa.Table) -> dict[str, pa.Table]:
     connection = duckdb.connect(config={"threads": 1})
-    connection.register("arrow_input", table)
+    inputs = job.inputs(table)
+    sources = {f"arrow_{name}": rows for name, rows in zip(("input", "other"), inputs, strict=False)}
+    for name, rows in sources.items():
+        connection.register(name, rows)
     found = {
-        f"duckdb, {name}": connection.sql(query.format(source="arrow_input")).to_arrow_table()
+        f"duckdb, {name}": connection.sql(
+            query.format(source="arrow_input", other="arrow_other")
+        ).to_arrow_table()
         for name, query in job.duckdb().items()
     }
-    lazy: Any = pl.from_arrow(table)
+    frames: list[Any] = [pl.from_arrow(rows) for rows in inputs]
     found |= {
-        f"polars, {name}": plan(lazy.lazy()).collect().to_arrow() for name, plan in job.polars().items()
+        f"polars, {name}": plan(*(frame.lazy() for frame in frames)).collect().to_arrow()
+        for name, plan in job.polars().items()
     }
     if job.offers("pyarrow"):
         found["pyarrow"] = pa.Table.from_batches([job.pyarrow(b) for b in table.to_batches(1_000)])
     try:
-        built(job, sl.read_arrow(table))
+        built(job, *map(sl.read_arrow, inputs))
     except NotBuilt:
         return found
-    return found | {"streamlib": job.streamlib(sl.read_arrow(table)).collect(workers=2)}
+    return found | {"streamlib": job.streamlib(*map(sl.read_arrow, inputs)).collect(workers=2)}
 
 
 @pytest.mark.slow

@@ -45,7 +45,7 @@ class Streamlib(Engine):
             sl.run(answer.write(sink), workers=workers, progress=False)
             return sink.table()
 
-        built(job, rows())
+        built(job, *rows())
         return {"": run}
 
 
@@ -65,7 +65,7 @@ class StreamlibCsv(Engine):
             sink = answer.write_files(task.target, format="csv", if_exists="replace")
             sl.run(sink, workers=task.workers, progress=False)
 
-        built(job, csv_inputs(job, task.source))
+        built(job, *csv_inputs(job, task.source))
         return {"": run}
 
     def answer(self, job: Job, target: Path) -> pa.Table:
@@ -90,7 +90,7 @@ def csv_inputs(job: Job, source: str) -> list[sl.Stream]:
     return [rows.filter(sl.col(job.sides) == side) for side in (0, 1)] if job.sides else [rows]
 
 
-def built(job: Job, rows: list[sl.Stream]) -> None:
+def built(job: Job, *rows: sl.Stream) -> None:
     """Builds the job's graph once.
 
     Raises:
