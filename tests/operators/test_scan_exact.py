@@ -120,7 +120,7 @@ def by_loop(drawn: list[dict[str, Any]], name: str) -> list[Any]:
     return found
 
 
-QUICK = ("vwap", "compared", "early")
+QUICK = ("vwap", "early")
 CASES = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in STEPS]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import streamlib as sl
@@ -118,6 +118,7 @@ def mixed(state: Any, volume: Any) -> Any:
     return (state[0] * 3 + volume) % 1_000_003, state[1] + 1
 
 
+@settings(max_examples=max(10, settings().max_examples // 2))
 @given(case=inputs(), rate=st.sampled_from([None, UNIT, 5 * queries.SECOND]), compiles=st.booleans())
 def test_fold_equals_a_plain_loop(case: Input, rate: int | None, compiles: bool) -> None:
     into = {"total": "int64", "n": "int32"}
