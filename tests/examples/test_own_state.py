@@ -69,6 +69,7 @@ def test_carts_and_visitors_are_those_of_plain_python() -> None:
     assert wanted
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["fraud_rule", "abandoned_carts"])
 def test_the_script_runs(name: str, tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "examples" / f"{name}.py"), "--workers", "2"]

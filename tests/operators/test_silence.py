@@ -120,7 +120,7 @@ def test_a_silent_key_is_forgotten() -> None:
 def test_every_way_to_run_it() -> None:
     dice = random.Random(5)
     rows = "ts k\n" + "\n".join(f"00:{n // 6:02}:{n % 6 * 10:02} {dice.choice('abc')}" for n in range(40))
-    assert t.check(beats(rows, "30s").silence("50s"), seeds=[1, 2]) > 9
+    assert t.check(beats(rows, "30s").silence("50s"), seeds=[1], batch_rows=[1, 9]) > 6
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ def test_rows_are_what_the_annotation_says_and_only_those_columns_are_read() -> 
         {"n": 2, "best": 2.5, "first": "buy", "sides": 2},
     ]
     assert stream._node.needs(None) == [frozenset({"k", "side", "price"})]
-    assert t.check(stream, seeds=[1])
+    assert t.check(stream, seeds=[1], workers=[1, 2], batch_rows=[1, 9])
     driven = t.harness(stream)
     driven.feed(trades()._node.inputs[0].inputs[0].source._table)  # type: ignore[attr-defined]
     driven.watermark(10 * SECOND)

@@ -188,3 +188,37 @@ def test_ttl_frees_a_key_with_its_timers() -> None:
     late.feed([{"ts": "00:00:01", "k": str(n), "v": 1} for n in range(100)])
     late.watermark(20 * SECOND)
     assert not late.operator.keys  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_copies_of_shared_state_that_came_to_different_times_are_put_together(order: tuple[int, int]) -> None:
+    class Limited(sl.Processor):
+        limit = sl.ValueState(int, 0, shared=True)
+        seen = sl.ListState(int)
+
+        def on_row(self, row: dict[str, Any], ctx: sl.Context) -> None:
+            self.seen.append(self.limit)
+            ctx.emit({"k": ctx.key, "seen": list(self.seen)})
+
+        def on_limits(self, row: dict[str, Any], ctx: sl.Context) -> None:
+            self.limit += row["v"]
+
+    limits = sl.read_arrow(t.table("ts v\n00:00:00 1")).event_time("ts", max_delay="0s")
+    stream = keyed().process(Limited, broadcast={"limits": limits}, schema={"k": str, "seen": list[int]})
+    states, found = [], []
+    for worker, (key, reached) in enumerate([("a", 6), ("b", 3)]):
+        driven = t.harness(stream)
+        driven.operator.waiting._worker = driven.operator.worker = worker  # type: ignore[attr-defined]
+        driven.feed(f"ts k v\n00:00:02 {key} 1\n00:00:05 {key} 1\n00:00:08 {key} 1")
+        driven.feed("ts v\n00:00:01 10\n00:00:04 100\n00:00:07 1000", side=1)
+        driven.watermark(reached * SECOND)
+        found += driven.rows().to_pylist()
+        states.append(driven.barrier())
+    joined = t.harness(stream)
+    for worker in order:
+        joined.operator.restore(states[worker])
+    joined.end()
+    found += joined.rows().to_pylist()
+    assert sorted(map(repr, found)) == sorted(
+        repr({"k": key, "seen": [10, 110, 1110][:count]}) for key in "ab" for count in (1, 2, 3)
+    )
