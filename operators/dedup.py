@@ -200,7 +200,7 @@ class DedupOperator(OrderedOperator):
 
     def counters(self) -> dict[str, int]:
         """Rows dropped; late rows, and by how much the latest missed its turn, ns."""
-        counted = {"duplicates": self.duplicates} if self.duplicates else {}
+        counted = {"dropped": self.duplicates} if self.duplicates else {}
         return {**counted, **super().counters()}
 
 
