@@ -69,7 +69,7 @@ class MapAsyncOperator(MapRowsOperator):
         return (
             self.unanswered >= self.unanswered_max
             or self.held >= self.held_max
-            or self.held_bytes >= IN_FLIGHT_BYTES_MAX
+            or (self.held_bytes >= IN_FLIGHT_BYTES_MAX and len(self.flights) > 1)
         )
 
     def is_ready(self) -> bool:
@@ -92,8 +92,7 @@ class MapAsyncOperator(MapRowsOperator):
             return
         for flight in [f for f in self.flights if id(f) in came]:
             rows = np.array(came[id(flight)], dtype=np.int64)
-            flight.left += len(rows)
-            self._forget(flight)
+            self._leave(flight, len(rows))
             yield from self._results(flight, rows)
 
     def _in_order(self) -> Iterator[Output]:
@@ -103,15 +102,15 @@ class MapAsyncOperator(MapRowsOperator):
             if not count:
                 return
             rows = np.arange(flight.left, flight.left + count)
-            flight.left += count
-            self._forget(flight)
+            self._leave(flight, count)
             yield from self._results(flight, rows)
 
-    def _forget(self, flight: Flight) -> None:
-        """Lets go of a batch that has left."""
+    def _leave(self, flight: Flight, rows: int) -> None:
+        """Notes that rows leave, and lets go of a batch that has left."""
+        flight.left += rows
+        self.held -= rows
         if flight.left == len(flight):
             self.flights.remove(flight)
-            self.held -= len(flight)
             self.held_bytes -= flight.batch.nbytes
 
     def on_watermark(self, time: int) -> Iterator[Output]:

@@ -26,6 +26,7 @@ from streamlib.elements import Batch
 from streamlib.errors import BuildError
 from streamlib.graph import BuildContext, Node
 from streamlib.operators.aggregation import from_input
+from streamlib.operators.fold import FoldNode
 from streamlib.operators.joins.asof import AsOfJoinNode
 from streamlib.operators.joins.asof_operator import AsOfJoinOperator
 from streamlib.operators.joins.sides import LEFT, RIGHT, right_names
@@ -40,12 +41,12 @@ def states_of(table: TableStep) -> Node:
     """A step that yields each state of the table: of each key and time the last row counts.
 
     Raises:
-        BuildError: the table has a row per key and window.
+        BuildError: the table has several rows of a key, such as one for each window or rank.
     """
-    if not isinstance(table, TableNode):
+    if not isinstance(table, LatestNode | RunningAggregateNode | FoldNode):
         raise BuildError(
-            "a table of windows has no state as of the time of a row: its keys are windows, too",
-            expected="a table with a row per key: .latest(), or .agg(...) without a window",
+            f"a table by {', '.join(table.table_keys)} cannot be looked up",
+            expected="one with a row per key: of .latest(), .fold(...), or .agg(...) without a window",
             got=table.label,
             hint='results of windows with emit="final" are a stream, which asof_join looks into',
         )
@@ -60,7 +61,7 @@ def states_of(table: TableStep) -> Node:
             ttl=table.ttl,
             forever=table.forever,
         )
-    return replace(table, max_rate=1, name=None)
+    return replace(table, max_rate=1, name=None)  # a change for each key and time
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

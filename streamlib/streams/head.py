@@ -11,7 +11,7 @@ from streamlib.contracts import Sink, SinkWriter
 from streamlib.graph import Node, SinkNode
 from streamlib.job.launch import explained_instead
 from streamlib.runtime.execute import Execution
-from streamlib.runtime.inline import run_inline
+from streamlib.runtime.inline import run_inline, wait_for_sources
 from streamlib.runtime.run import RunOptions
 from streamlib.runtime.worker import Worker
 
@@ -34,6 +34,8 @@ class _FirstRows(Sink, SinkWriter):
         if self.missing:
             self.kept.append(rows.slice(0, self.missing))
             self.missing -= self.kept[-1].num_rows
+        if not self.missing:
+            raise _EnoughError  # a step above may have much more of its batch
 
     def finish(self) -> None:
         return None
@@ -65,7 +67,7 @@ def head(node: Node, n: int) -> pa.Table:
 
     try:
         execution.open()
-        run_inline(execution, schedule=next_worker)
+        run_inline(execution, schedule=next_worker, idle=lambda: wait_for_sources(execution))
     except _EnoughError:
         pass
     finally:

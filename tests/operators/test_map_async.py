@@ -144,6 +144,29 @@ def test_no_more_rows_are_called_for_than_it_says_and_the_batch_behind_waits() -
     driven.operator.close()
 
 
+def test_rows_that_are_held_back_by_one_before_them_are_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    service = Service()
+    driven = Driven.of(numbers(1).map_async(service.ask, 3, schema=OUT), batch_rows=4)
+    for row in range(1, 40):
+        driven.feed(row - 1)
+        driven.turn()
+        service.answer(*[n for n in service.waiting if n > 0])
+        driven.turn()
+        if driven.parked and not driven.come() and driven.parked:
+            break
+    assert row < 14, "four times three rows wait for the first"
+    service.answer(0)
+    assert len(driven.come()) >= 12
+    driven.operator.close()
+    monkeypatch.setattr("streamlib.operators.map_async_operator.IN_FLIGHT_BYTES_MAX", 1)
+    driven = Driven.of(numbers(1).map_async(service.ask, 3, schema=OUT))
+    driven.feed(50)
+    assert not driven.parked, "one batch may be larger"
+    driven.feed(51)
+    assert driven.parked
+    driven.operator.close()
+
+
 def test_the_watermark_waits_for_the_rows_under_way() -> None:
     for ordered in (True, False):
         service = Service()

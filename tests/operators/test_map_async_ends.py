@@ -240,6 +240,22 @@ def test_a_job_that_is_called_off_cancels_what_is_under_way() -> None:
         job.wait(20)
 
 
+def test_head_and_iter_batches_wait_for_answers() -> None:
+    called: list[int] = []
+
+    async def answered(n: int) -> dict[str, int]:
+        called.append(n)
+        await asyncio.to_thread(int)
+        return {"n": n}
+
+    asked_of = numbers(10_000).map_async(answered, 3, schema=OUT)
+    assert asked_of.head(5)["n"].to_pylist() == [0, 1, 2, 3, 4]
+    assert len(called) < 5_000, "a service is not called for all rows to see five"
+    batches = asked_of.iter_batches(batch_rows=10)
+    assert next(batches)["n"][0].as_py() == 0
+    batches.close()
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_stop_waits_for_the_rows_under_way(workers: int) -> None:
     """They are in the output; the answers come only when the stop has been asked for."""

@@ -55,10 +55,25 @@ def latest_of(rows: list[Row]) -> Row:
     return {"v_right": rows[-1]["v"], "s_right": rows[-1]["s"]}
 
 
+def folded(table: sl.KeyedStream, **options: Any) -> sl.Table:
+    def step(state: tuple[int, int], v: int | None) -> tuple[int, int]:
+        return state[0] + 1, 2 * state[1] + (v or 0)
+
+    return table.fold((0, 0), step, into={"n": "int64", "mixed": "int64"}, **options)
+
+
+def folds_of(rows: list[Row]) -> Row:
+    mixed = 0
+    for row in rows:
+        mixed = 2 * mixed + (row["v"] or 0)
+    return {"n": len(rows), "mixed": mixed}
+
+
 TABLES: dict[str, tuple[Callable[..., sl.Table], State]] = {
     "sums": (summed, sums_of),
     "texts": (texted, texts_of),
     "latest": (latest, latest_of),
+    "folds": (folded, folds_of),
 }
 
 
@@ -114,7 +129,7 @@ DRAWN = {
 }
 
 
-@given(name=st.sampled_from(["latest", "sums"]), **DRAWN)
+@given(name=st.sampled_from(["latest", "sums", "folds"]), **DRAWN)
 def test_a_row_sees_the_state_as_of_its_time(**drawn: Any) -> None:
     check_states(**drawn)
 
@@ -187,8 +202,10 @@ def test_a_table_needs_event_time_on_both_sides() -> None:
         sl.read_arrow(pa.table({"k": ["a"]})).lookup_join(table)
     left = stream([{"ts": 1, "k": "a", "v": 5, "s": "x"}], "0s")
     windows = left.key_by("k").window(sl.tumbling("5s"), emit="updates").agg(n=sl.count())
-    with pytest.raises(BuildError, match="a table of windows has no state"):
+    with pytest.raises(BuildError, match="a table by k, window_start, window_end cannot be looked up"):
         left.lookup_join(windows)
+    with pytest.raises(BuildError, match="a table by k, rank cannot"):
+        left.lookup_join(left.key_by("k").top_n(2, by=col("v")))
 
 
 def test_state_is_bounded_by_the_time_to_live() -> None:
