@@ -26,6 +26,8 @@ SCRIPTS: dict[str, list[str]] = {
     "import_time": ["--runs", "1"],
     "small_batches": ["--batches", "40", "--runs", "1"],
     "compile_time": ["--runs", "1", "--rows", "2000"],
+    "processes": ["--map-rows", "2000", "--bar-rows", "20000", "--runs", "1"],
+    "gil": ["--rows", "20000", "--seconds", "1"],
     "socket_latency": ["--rate", "1000", "--seconds", "2"],
 }
 """The scripts in the order in which they run, each with options that make it small."""

@@ -229,7 +229,7 @@ class SplitPool:
         return wait
 
     def _read(self, run: SplitRun) -> Claim | None:
-        if run.ended or self.stopped:
+        if run.ended or self.stopped or run in self.entering:  # since it was chosen
             return None
         if run.reader is None:
             run.reader = run.source.open(run.split, run.position)

@@ -290,7 +290,7 @@ class Attendant:
 
     def _left(self, message: Message) -> None:
         if message.values[1] is not None:
-            self.execution.failed(from_values(message.values[1]))
+            self.execution.not_closed.append(from_values(message.values[1]))
 
     def _in_step(self, error: Exception, step: int) -> None:
         one = self.plan.steps[step]

@@ -27,8 +27,10 @@ from streamlib.workers.failures import from_values
 from streamlib.workers.plans import write_plan
 from streamlib.workers.segments import Segment
 
-LEAVE_SECONDS_MAX = 5.0
-"""How long a worker may take to leave before it is killed."""
+ABORT_SECONDS_MAX = 5.0
+"""How long a worker may go on with what it is at when the run is called off, before it is killed."""
+LEAVE_SECONDS_MAX = 60.0
+"""How long it may take to close what is open when all has ended well."""
 
 
 class ProcessExecution(Execution):
@@ -43,6 +45,8 @@ class ProcessExecution(Execution):
     def open(self, resume: Any = None) -> None:
         self.attendants, self.writers = [], {}
         self.failures: list[BaseException] = []
+        self.not_closed: list[BaseException] = []
+        """What went wrong after all that counts was done."""
         self._leaving = self._called_off = False
         self._turns: dict[tuple[int, int, int], Attendant] = {}
         self._turns_lock = threading.Lock()
@@ -67,9 +71,11 @@ class ProcessExecution(Execution):
         finally:
             segment.close()
         for attendant in self.attendants:
-            attendant.opened.wait()
-        if self.failures:
-            raise self.failures[0]
+            while not (attendant.opened.wait(self.look_seconds) or self.shared.cancelled):
+                pass
+        self._check()
+        if self.shared.cancelled:
+            raise StreamlibError("the run was called off before its workers were ready")
         self.workers = [attendant.mirror for attendant in self.attendants]  # type: ignore[misc]
 
     def _open_writers(self) -> None:
@@ -136,6 +142,10 @@ class ProcessExecution(Execution):
         except BaseException:
             self.cancel()
             raise
+        self._check()
+
+    def _check(self) -> None:
+        """Raises the first error."""
         if self.failures:
             raise self.failures[0]
 
@@ -205,32 +215,36 @@ class ProcessExecution(Execution):
                     found += [WriterApart(attendant, step.index) for attendant in self.attendants]
         return found
 
+    def finish(self) -> None:
+        self._check()
+        super().finish()
+
     def abort(self) -> None:
-        self._called_off = True
         self.leave(abort=True)
         super().abort()
 
     def close(self) -> None:
         self.leave(abort=False)
         super().close()
-        if self.failures and not self._called_off:
-            raise self.failures[0]
+        if self.not_closed and not self._called_off:
+            raise self.not_closed[0]
 
     def leave(self, abort: bool) -> None:
         """Ends all workers and waits for it. One that does not end is killed."""
         if self._leaving:
             return
-        self._leaving = True
+        self._leaving, self._called_off = True, abort
         for attendant in self.attendants:
             attendant.leaving = True
             attendant.send(["leave", abort])
-        until = time.monotonic() + LEAVE_SECONDS_MAX
+        until = time.monotonic() + (ABORT_SECONDS_MAX if abort else LEAVE_SECONDS_MAX)
         for attendant in self.attendants:
             try:
                 attendant.process.wait(max(0.0, until - time.monotonic()))
             except subprocess.TimeoutExpired:
                 attendant.process.kill()
                 attendant.process.wait()
+                self.not_closed.append(WorkerError(f"{attendant.name} did not end, and was killed"))
         for attendant in self.attendants:
             if attendant.thread.ident is not None:
                 attendant.thread.join()
