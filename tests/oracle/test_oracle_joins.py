@@ -269,14 +269,14 @@ def test_trades_of_two_venues_within_50_ms(how: str, workers: int, batch_rows: i
     names = ["seq"] if how in ("semi", "anti") else ["seq", "seq_right"]
     found = joined.select(*names).collect(workers=workers, batch_rows=batch_rows)
     database = queries.database()
-    for name, side in zip("ab", sides, strict=True):
+    for name, side in zip(("spot", "usdm"), sides, strict=True):
         database.register(name, side)
     columns = ", ".join(f"{'b' if name == 'seq_right' else 'a'}.seq" for name in names)
     wanted = database.execute(f"""
-        select {columns} from a {how} join b on a.symbol = b.symbol
+        select {columns} from spot a {how} join usdm b on a.symbol = b.symbol
         and epoch_ns(b.trade_time) - epoch_ns(a.trade_time) between -50_000_000 and 50_000_000
     """).fetchall()
-    for name in "ab":
+    for name in ("spot", "usdm"):
         database.unregister(name)
     assert len(wanted) > 50
     assert queries.found(found) == queries.canonical(wanted)

@@ -35,12 +35,12 @@ def test_rows_are_taken_out_in_the_order_that_is_asked_for(sizes: list[int], see
 @given(sizes=st.lists(st.integers(1, 40), min_size=1, max_size=8), seed=st.integers(0, 1000))
 def test_kept_blocks_give_any_rows_that_have_not_gone(sizes: list[int], seed: int) -> None:
     random = np.random.default_rng(seed)
-    blocks, number = KeptBlocks([pa.int64(), pa.string()]), 0
+    blocks, number, gone = KeptBlocks([pa.int64(), pa.string()]), 0, 0
     for size in sorted(sizes, reverse=seed % 2 == 0):
         numbers = np.arange(number, number + size)
         blocks.append(number, [pa.array(numbers), pa.array([str(n) for n in numbers])])
         number += size
-        gone = int(random.integers(0, number))
+        gone = int(random.integers(gone, number))
         blocks.drop(gone)
         wanted = random.integers(gone, number, 30)
         found = blocks.take(wanted, [1, 0])
