@@ -177,7 +177,7 @@ said = []
 def say(rows):
     if rows.num_rows and not said:
         said.append(1)
-        print("worker", os.getpid(), flush=True)
+        os.write(1, f"worker {{os.getpid()}}\\n".encode())  # one write: two workers share the pipe
     return rows
 
 out = sl.read(Numbers()).map_batches(say).write_files(sys.argv[1], format="csv")
@@ -198,8 +198,9 @@ def begun(tmp_path: Path, bounded: bool) -> tuple[subprocess.Popen[str], list[in
         env={**os.environ, "PYTHONPATH": str(Path(sl.__file__).parent.parent)},
     )
     assert process.stdout is not None
-    pids = [int(process.stdout.readline().split()[1]) for _ in range(2)]
-    return process, [os.pidfd_open(pid) for pid in pids]
+    lines = [process.stdout.readline() for _ in range(2)]
+    assert all(lines), process.communicate()[1]
+    return process, [os.pidfd_open(int(line.split()[1])) for line in lines]
 
 
 def ended(pidfds: list[int]) -> None:
