@@ -35,9 +35,11 @@ class Receiver:
     """
 
     __slots__ = (
+        "_acted",
         "_active",
         "_active_mark",
         "_barrier",
+        "_higher",
         "_met",
         "_reached",
         "_step",
@@ -59,6 +61,8 @@ class Receiver:
         self.ended = False
         self.held = False
         """Whether a watermark has come that is not acted on yet."""
+        self._higher = False  # whether it is one of all inputs
+        self._acted = MIN_TIME  # the last one that was acted on
         self._barrier = 0
         self._met: set[int] = set()
         self._reached: dict[int, int] = {}  # by side, for an operator that goes by the sides
@@ -92,16 +96,17 @@ class Receiver:
         return self._end(number)
 
     def _watermark(self, number: int, time: int) -> Iterator[Outgoing]:
-        if not self._sides_rose(self.progress.advance(number, time)):
-            return
+        self._higher |= self.progress.advance(number, time)
         if self._worker.may_hold(self._step):
             self.held = True
         else:
-            yield from self._rose()
+            yield from self.release()
 
     def release(self) -> Iterator[Outgoing]:
-        """What the watermark that is held back leads to."""
-        return self._rose()
+        """What the watermarks lead to that came and were not acted on."""
+        self.held = False
+        if self._sides_rose(self._higher):
+            yield from self._rose()
 
     def woken(self) -> Iterator[Outgoing]:
         """What a step that works between the calls has for the next one."""
@@ -123,13 +128,14 @@ class Receiver:
         return rose
 
     def _rose(self) -> Iterator[Outgoing]:
-        self.held = False
+        self.held = self._higher = False
+        self._acted = self.progress.watermark
         operator = self._worker.operators[self._step]
-        yield from operator.on_watermark(self.progress.watermark)
+        yield from operator.on_watermark(self._acted)
         yield from self._forwarded(operator)
 
     def _forwarded(self, operator: Operator) -> Iterator[Outgoing]:
-        onward = operator.forward(self.progress.watermark)
+        onward = operator.forward(self._acted)
         if onward > self.forwarded:
             self.forwarded = onward
             yield Watermark(onward)
@@ -162,7 +168,7 @@ class Receiver:
         results would lie before the watermark of the others.
         """
         if self.held:
-            yield from self._rose()
+            yield from self.release()
         operator = self._worker.operators[self._step]
         yield from operator.on_barrier()
         if operator.open_windows()[0] == 0:
@@ -200,7 +206,7 @@ class Receiver:
         due = set(range(len(self.sides))) - self.progress.ended_inputs()
         if self._met and self._met >= due:
             if self.held:
-                yield from self._rose()
+                yield from self.release()
             number = self._barrier
             yield from self._worker.operators[self._step].on_barrier()
             self._met.clear()
