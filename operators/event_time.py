@@ -33,7 +33,7 @@ from streamlib.eventtime.splits import PerValues, Suspect
 from streamlib.graph import BuildContext, Node
 from streamlib.graph.plan import topological
 from streamlib.kernels.marks import advance, advance_splits
-from streamlib.operators.map_async import MapAsyncNode
+from streamlib.operators.map_async.node import MapAsyncNode
 
 POSITION_BITS = 40
 """An order value is the split's index above this many bits of position."""

@@ -26,8 +26,8 @@ from streamlib.graph import BuildContext
 from streamlib.operators.aggregation import Aggregation, InputColumns
 from streamlib.operators.ordered import OrderedNode, OrderedOperator
 from streamlib.state import Expiry, SlotColumn, SlotTable, with_fields
-from streamlib.state.rings import RollingState
-from streamlib.state.rolling_values import Part, WindowValues, in_words
+from streamlib.state.rolling.rings import RollingState
+from streamlib.state.rolling.rolling_values import Part, WindowValues, in_words
 
 Int64s = npt.NDArray[np.int64]
 

@@ -30,7 +30,7 @@ from streamlib.kernels.row_functions import begin_anew
 from streamlib.operators.ordered import OrderedNode, OrderedOperator
 from streamlib.operators.projection import SelectNode
 from streamlib.state import Expiry, SlotColumn, SlotTable, with_fields
-from streamlib.state.row_states import AddedUp, Filled, KeyRows, RowState, Shifted, Smoothed
+from streamlib.state.rolling.row_states import AddedUp, Filled, KeyRows, RowState, Shifted, Smoothed
 
 _TIME = pa.timestamp("ns", "UTC")
 _CUMULATIVE: Mapping[str, Aggregate] = {

@@ -21,9 +21,9 @@ from streamlib.contracts import Operator
 from streamlib.elements import Batch
 from streamlib.expr import Expr
 from streamlib.graph import BuildContext
-from streamlib.operators.running import TableNode
-from streamlib.operators.running_operator import TableOperator
-from streamlib.operators.tables import CHANGE, DELETE, INSERT, UPDATE
+from streamlib.operators.tables.running import TableNode
+from streamlib.operators.tables.running_operator import TableOperator
+from streamlib.operators.tables.table_step import CHANGE, DELETE, INSERT, UPDATE
 from streamlib.operators.top_n import RANK, Ranking, plain_field, unnested
 from streamlib.state import Touched
 

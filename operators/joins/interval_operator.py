@@ -23,8 +23,8 @@ from streamlib.operators.joins.matches import Columns, Mask, Matches, UInt64s
 from streamlib.operators.joins.sides import LEFT, NAMES, RIGHT, LateRows, selected
 from streamlib.operators.joins.two_sided import TwoSidedJoinNode
 from streamlib.state import with_fields
-from streamlib.state.interval import Found, IntervalStore, stretch_of
-from streamlib.state.record_layout import RecordLayout
+from streamlib.state.joins.interval import Found, IntervalStore, stretch_of
+from streamlib.state.joins.record_layout import RecordLayout
 
 Int64s = npt.NDArray[np.int64]
 

@@ -29,8 +29,8 @@ from streamlib.operators.joins.window_rows import (
 from streamlib.operators.windows.results import BOUNDS, as_times
 from streamlib.operators.windows.session import SessionWindow
 from streamlib.state import with_fields
-from streamlib.state.interval import IntervalStore, stretch_of
-from streamlib.state.record_layout import RecordLayout
+from streamlib.state.joins.interval import IntervalStore, stretch_of
+from streamlib.state.joins.record_layout import RecordLayout
 
 Int64s = npt.NDArray[np.int64]
 

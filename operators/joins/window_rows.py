@@ -22,7 +22,7 @@ from streamlib.elements import MAX_TIME, MIN_TIME, Batch
 from streamlib.operators.joins.sides import LEFT, RIGHT
 from streamlib.operators.windows.session import SessionWindow
 from streamlib.state import Order, OrderedBuffer, SessionTable, joined
-from streamlib.state.numbered_rows import NumberedRows
+from streamlib.state.joins.numbered_rows import NumberedRows
 
 Int64s = npt.NDArray[np.int64]
 Bounds = Callable[[Int64s], tuple[Int64s, Int64s]]

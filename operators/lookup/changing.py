@@ -26,15 +26,15 @@ from streamlib.elements import Batch
 from streamlib.errors import BuildError
 from streamlib.graph import BuildContext, Node
 from streamlib.operators.aggregation import from_input
-from streamlib.operators.fold import FoldNode
 from streamlib.operators.joins.asof import AsOfJoinNode
 from streamlib.operators.joins.asof_operator import AsOfJoinOperator
 from streamlib.operators.joins.sides import LEFT, RIGHT, right_names
-from streamlib.operators.latest import LatestNode
 from streamlib.operators.lookup.history import HistoryNode
 from streamlib.operators.lookup.join import How, check_how, described
-from streamlib.operators.running import RunningAggregateNode, TableNode
-from streamlib.operators.tables import CHANGE, DELETE, TableStep
+from streamlib.operators.own_state.fold import FoldNode
+from streamlib.operators.tables.latest import LatestNode
+from streamlib.operators.tables.running import RunningAggregateNode, TableNode
+from streamlib.operators.tables.table_step import CHANGE, DELETE, TableStep
 
 
 def states_of(table: TableStep) -> Node:

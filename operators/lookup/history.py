@@ -23,11 +23,12 @@ from streamlib.graph import BuildContext
 from streamlib.kernels.columns import word_column
 from streamlib.kernels.rolling import HEAD
 from streamlib.kernels.row_functions import begin_anew
-from streamlib.operators.running import RunningAggregateNode
-from streamlib.operators.running_operator import TableOperator
-from streamlib.operators.tables import UPDATE
-from streamlib.state import Order, OrderedBuffer, joined, rolling_source
+from streamlib.operators.tables.running import RunningAggregateNode
+from streamlib.operators.tables.running_operator import TableOperator
+from streamlib.operators.tables.table_step import UPDATE
+from streamlib.state import Order, OrderedBuffer, joined
 from streamlib.state.pane import address
+from streamlib.state.rolling import rolling_source
 
 Int64s = npt.NDArray[np.int64]
 

@@ -16,7 +16,7 @@ from streamlib.aggregates import AccumulatorPlan
 from streamlib.contracts import State
 from streamlib.elements import MAX_TIME, MIN_TIME
 from streamlib.kernels.columns import decoded, decoded_type
-from streamlib.operators.tables import INSERT, UPDATE
+from streamlib.operators.tables.table_step import INSERT, UPDATE
 from streamlib.operators.windows.corrections import taken
 from streamlib.operators.windows.panes import FixedPanes, Panes, Ripe
 from streamlib.state import PaneStore, SlotColumn, SlotTable, with_fields

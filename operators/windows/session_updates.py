@@ -25,7 +25,7 @@ from streamlib.aggregates import AccumulatorPlan
 from streamlib.contracts import Operator, Output, State
 from streamlib.elements import Batch, add_time
 from streamlib.graph import BuildContext
-from streamlib.operators.tables import DELETE, INSERT, UPDATE
+from streamlib.operators.tables.table_step import DELETE, INSERT, UPDATE
 from streamlib.operators.windows.corrections import differ
 from streamlib.operators.windows.previews import Pace
 from streamlib.operators.windows.session import SessionAggregateNode

@@ -21,7 +21,7 @@ from streamlib.elements import format_duration
 from streamlib.errors import BuildError
 from streamlib.graph import BuildContext
 from streamlib.operators.aggregation import from_input
-from streamlib.operators.tables import CHANGE, TableStep
+from streamlib.operators.tables.table_step import CHANGE, TableStep
 from streamlib.operators.windows.node import WindowAggregateNode
 from streamlib.operators.windows.results import BOUNDS
 from streamlib.operators.windows.session import SessionAggregateNode

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from streamlib.contracts import Output, State
 from streamlib.elements import Batch
 from streamlib.graph import BuildContext
-from streamlib.operators.tables import INSERT, UPDATE
+from streamlib.operators.tables.table_step import INSERT, UPDATE
 from streamlib.operators.windows.aggregate import (
     MergeOperator,
     PaneOperator,

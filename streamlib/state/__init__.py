@@ -26,32 +26,28 @@ whole when the window closes. Panes are identified by the window's start::
 Modules: `panes` (the store), `pane` (one pane's memory and growth), `directory` (window start to
 pane, as the kernels read it), `fused` (the generated loop of a plan), `probe` (the loop that finds
 records), `values` and `value_store` (values that are no words, beside the records), `slots` (one pane
-that never closes), `rings` (the last rows of each key, and aggregates over
-them; `rolling_source` generates its loop, `rolling_values` has what is no words), `row_states` (what
-functions of rows keep of a key), `step_kernel` (the loop over rows of a function of the user's, with
-`step_definition`, `step_source`, `step_expressions`, `step_calls` and `step_values`), `step_states`,
-`array_states`, `python_text` (values of Python as open data), `key_lives`, `gathering` (rows of several
-batches in a given order), `interval` (with `record_layout` and `kept_blocks`: the columns of its rows),
-`sessions`, `bars` (`bar_kernels` has its loop), `numbered`, `numbered_rows`, `expiry`, `ordered`, `layout`
-(what lies where in the blocks that Python and kernels share).
+that never closes), `placed` and `two_stacks` (slices), `sessions`, `bars` (`bar_kernels` has its loop),
+`numbered`, `seen`, `last_rows`, `expiry`, `ordered` (`gathering` takes rows of several batches), `layout`
+(what lies where in the blocks that Python and kernels share). Rooms: `collected` (what is no few words
+per key), `joins`, `rolling` (the last rows of each key), `steps` (functions of the user's).
 """
 
-from streamlib.state.array_states import ArrayStates
-from streamlib.state.asof import AsOfStore
 from streamlib.state.bars import BarSize, BarTable, OverBars
 from streamlib.state.closed import Closed, Tumbling
 from streamlib.state.expiry import Expiry
-from streamlib.state.interval import IntervalStore
+from streamlib.state.joins.asof import AsOfStore
+from streamlib.state.joins.interval import IntervalStore
+from streamlib.state.joins.numbered_rows import NumberedRows
 from streamlib.state.key_columns import with_fields
 from streamlib.state.last_rows import LastRows
 from streamlib.state.numbered import NumberedStore
-from streamlib.state.numbered_rows import NumberedRows
 from streamlib.state.ordered import Order, OrderedBuffer, joined
 from streamlib.state.panes import PaneStore
 from streamlib.state.seen import SeenKeys
 from streamlib.state.sessions import ClosedSessions, SessionTable
 from streamlib.state.slots import SlotColumn, SlotTable, Touched
-from streamlib.state.step_states import StepStates
+from streamlib.state.steps.array_states import ArrayStates
+from streamlib.state.steps.step_states import StepStates
 from streamlib.state.two_stacks import TwoStacks
 
 __all__ = [

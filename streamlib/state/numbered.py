@@ -17,8 +17,8 @@ from streamlib.kernels._jit import Kernel
 from streamlib.kernels.columns import values_of
 from streamlib.state import layout
 from streamlib.state.closed import Closed, Tumbling
+from streamlib.state.collected.grouping import Located
 from streamlib.state.fused import Variant, add_at_kernel, merge_at_kernel
-from streamlib.state.grouping import Located
 from streamlib.state.key_columns import with_fields
 from streamlib.state.pane import Pane, address
 from streamlib.state.panes import PaneStore

@@ -16,10 +16,10 @@ from streamlib.kernels.columns import values_of, word_column
 from streamlib.kernels.keys import EncodedKeys, KeyEncoder, KeyKind
 from streamlib.state import layout
 from streamlib.state.closed import Closed, Tumbling
-from streamlib.state.collecting import Collecting
+from streamlib.state.collected.collecting import Collecting
+from streamlib.state.collected.grouping import Located, locate
 from streamlib.state.directory import Directory
 from streamlib.state.fused import Variant, add_kernel, key_words, merge_kernel
-from streamlib.state.grouping import Located, locate
 from streamlib.state.key_columns import canonical_floats, keys_of, keys_without_views, with_fields
 from streamlib.state.pane import Pane, address
 from streamlib.state.values import Winners

@@ -24,9 +24,9 @@ from streamlib.kernels._jit import Kernel, kernel
 from streamlib.kernels.memory import I64
 from streamlib.state import layout
 from streamlib.state.closed import Closed
+from streamlib.state.collected.grouping import Located
 from streamlib.state.fused import find_kernel
 from streamlib.state.gathering import room
-from streamlib.state.grouping import Located
 from streamlib.state.key_columns import canonical_floats
 from streamlib.state.pane import Pane, address
 from streamlib.state.panes import PaneStore

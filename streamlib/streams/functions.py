@@ -123,7 +123,7 @@ class FunctionVerbs:
         from streamlib.operators.functions.callee import callee_of
         from streamlib.operators.functions.declared import row_schema
         from streamlib.operators.functions.row_arguments import row_arguments
-        from streamlib.operators.map_async import MapAsyncNode, MapAsyncUnorderedNode
+        from streamlib.operators.map_async.node import MapAsyncNode, MapAsyncUnorderedNode
         from streamlib.streams.stream import Stream
 
         with _In("map_async"):

@@ -72,8 +72,8 @@ class RunningVerbs:
         00:00:04 a 2
         00:00:04 b 1
         """
-        from streamlib.operators.running import RunningAggregateNode
-        from streamlib.operators.sampled import SampledNode
+        from streamlib.operators.tables.running import RunningAggregateNode
+        from streamlib.operators.tables.sampled import SampledNode
         from streamlib.streams.stream import KeyedStream
         from streamlib.streams.table import Table, table_options
 
@@ -111,7 +111,7 @@ class RunningVerbs:
         >>> keyed.latest().collect().select(["k", "v"]).to_pylist()
         [{'k': 'a', 'v': 1}, {'k': 'b', 'v': 2}]
         """
-        from streamlib.operators.latest import LatestNode
+        from streamlib.operators.tables.latest import LatestNode
         from streamlib.streams.table import Table, table_options
 
         options = table_options(ttl, max_rate, "latest")

@@ -86,9 +86,9 @@ class StatefulVerbs:
         """
         from streamlib.operators.functions.annotations import names_of_the_caller
         from streamlib.operators.functions.declared import declared_schema
-        from streamlib.operators.scan import ScanNode
-        from streamlib.operators.scan_function import require_kept
-        from streamlib.operators.scan_probe import probe
+        from streamlib.operators.own_state.scan import ScanNode
+        from streamlib.operators.own_state.scan_function import require_kept
+        from streamlib.operators.own_state.scan_probe import probe
         from streamlib.streams.stream import KeyedStream
 
         at = user_location()
@@ -172,8 +172,8 @@ class StatefulVerbs:
         from streamlib.operators.functions.batch_forms import form_of
         from streamlib.operators.functions.callee import callee_of
         from streamlib.operators.functions.declared import batch_schema
-        from streamlib.operators.stateful_batch import StatefulBatchNode
-        from streamlib.operators.stateful_batch_state import initial_state
+        from streamlib.operators.own_state.stateful_batch import StatefulBatchNode
+        from streamlib.operators.own_state.stateful_batch_state import initial_state
         from streamlib.streams.stream import KeyedStream
 
         at = user_location()
@@ -236,11 +236,11 @@ class StatefulVerbs:
         >>> keyed.fold((0, 0), longest, into={"run": "int64", "best": "int64"}).collect().to_pylist()
         [{'k': 'a', 'run': 0, 'best': 2}]
         """
-        from streamlib.operators.fold import FoldNode
         from streamlib.operators.functions.annotations import names_of_the_caller
         from streamlib.operators.functions.declared import declared_schema
-        from streamlib.operators.scan_function import require_kept
-        from streamlib.operators.scan_probe import probe
+        from streamlib.operators.own_state.fold import FoldNode
+        from streamlib.operators.own_state.scan_function import require_kept
+        from streamlib.operators.own_state.scan_probe import probe
         from streamlib.streams.table import Table, table_options
 
         at = user_location()

@@ -11,7 +11,7 @@ from streamlib.contracts import Sink
 from streamlib.elements import duration_ns
 from streamlib.errors import BuildError, StreamlibError, user_location
 from streamlib.graph import SideNode, SinkNode, explain
-from streamlib.operators.tables import TableStep
+from streamlib.operators.tables.table_step import TableStep
 from streamlib.streams.errors import ErrorVerbs
 from streamlib.streams.stream import KeyedStream, Stream
 from streamlib.workers import Processes
@@ -91,7 +91,7 @@ class Table(ErrorVerbs):
         {'k': 'b', 'n': 1, 'change': 'insert'}
         {'k': 'a', 'n': 2, 'change': 'update'}
         """
-        from streamlib.operators.changes import ChangesNode
+        from streamlib.operators.tables.changes import ChangesNode
 
         node = ChangesNode(inputs=(self._node,), at=user_location())
         return KeyedStream(node) if node.keys else Stream(node)

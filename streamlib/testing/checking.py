@@ -20,7 +20,7 @@ from streamlib.contracts import Source
 from streamlib.errors import StreamlibError
 from streamlib.graph import Node, SourceNode
 from streamlib.graph.plan import topological
-from streamlib.operators.tables import TableStep
+from streamlib.operators.tables.table_step import TableStep
 from streamlib.runtime.execute import Execution
 from streamlib.runtime.inline import run_inline
 from streamlib.runtime.run import Checkpoint, RunOptions

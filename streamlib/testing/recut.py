@@ -16,7 +16,7 @@ from streamlib.elements import Batch
 from streamlib.errors import StreamlibError
 from streamlib.graph import BuildContext, Node
 from streamlib.graph.plan import topological
-from streamlib.operators.map_async import MapAsyncNode
+from streamlib.operators.map_async.node import MapAsyncNode
 from streamlib.operators.map_batches import MapBatchesNode
 from streamlib.operators.map_rows import MapRowsNode
 from streamlib.testing.compare import ROWS_SHOWN, lines_of

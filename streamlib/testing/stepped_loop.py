@@ -11,7 +11,7 @@ import selectors
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
-from streamlib.operators.map_async_loop import cancel_all
+from streamlib.operators.map_async.loop import cancel_all
 from streamlib.testing.manual_clock import ManualClock
 
 

@@ -158,7 +158,7 @@ def test_rows_that_are_held_back_by_one_before_them_are_bounded_too(monkeypatch:
     service.answer(0)
     assert len(driven.come()) >= 12
     driven.operator.close()
-    monkeypatch.setattr("streamlib.operators.map_async_operator.IN_FLIGHT_BYTES_MAX", 1)
+    monkeypatch.setattr("streamlib.operators.map_async.async_operator.IN_FLIGHT_BYTES_MAX", 1)
     driven = Driven.of(numbers(1).map_async(service.ask, 3, schema=OUT))
     driven.feed(50)
     assert not driven.parked, "one batch may be larger"

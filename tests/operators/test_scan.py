@@ -16,7 +16,7 @@ import pytest
 import streamlib as sl
 import streamlib.testing as t
 from streamlib.errors import BuildError, ColumnNotFoundError, UserFunctionError
-from streamlib.state.python_text import NoText, classes_of, of_text, to_text
+from streamlib.state.steps.python_text import NoText, classes_of, of_text, to_text
 from tests.operators.test_rolling import Endless
 
 ROWS = pa.table(

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import streamlib as sl
-from streamlib.operators.scan import ScanNode
+from streamlib.operators.own_state.scan import ScanNode
 from streamlib.streams import KeyedStream
 from tests.operators.steps import STEPS
 

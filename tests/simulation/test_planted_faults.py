@@ -13,7 +13,7 @@ from streamlib.eventtime import EventClock, InputProgress
 from streamlib.eventtime.splits import SplitTime
 from streamlib.exchange import Channel
 from streamlib.operators.event_time import EventTimeOperator
-from streamlib.operators.map_async_operator import MapAsyncOperator
+from streamlib.operators.map_async.async_operator import MapAsyncOperator
 from streamlib.operators.windows.aggregate import PaneOperator, WindowOperator
 from streamlib.operators.windows.slices import SlicedPanes
 from streamlib.runtime.execute import Execution

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from streamlib.elements import Batch
 from streamlib.state import IntervalStore, NumberedRows, interval
-from streamlib.state.kept_blocks import KeptBlocks
-from streamlib.state.record_layout import RecordLayout
+from streamlib.state.joins.kept_blocks import KeptBlocks
+from streamlib.state.joins.record_layout import RecordLayout
 
 
 @given(sizes=st.lists(st.integers(1, 40), min_size=1, max_size=8), seed=st.integers(0, 1000))

@@ -16,7 +16,7 @@ import streamlib as sl
 import streamlib.testing as t
 from streamlib.elements import MAX_TIME, MIN_TIME
 from streamlib.operators.joins.asof_operator import AsOfJoinOperator
-from streamlib.state import asof
+from streamlib.state.joins import asof
 from streamlib.testing.harness import Harness
 
 LEFT, RIGHT = 0, 1

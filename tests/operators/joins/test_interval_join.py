@@ -18,7 +18,7 @@ import streamlib.testing as t
 from streamlib import col
 from streamlib.elements import MAX_TIME, MIN_TIME
 from streamlib.operators.joins.interval_operator import IntervalJoinOperator
-from streamlib.state import interval
+from streamlib.state.joins import interval
 from streamlib.testing.harness import Harness
 
 LEFT, RIGHT = 0, 1

@@ -1,0 +1,1 @@
+"""Tables: one current row per key. Running aggregates, the latest row, their changes and their states over time."""

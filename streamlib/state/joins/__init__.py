@@ -1,0 +1,1 @@
+"""Rows that joins keep, found by key and time."""
