@@ -10,12 +10,13 @@ window ends. Everything else (lateness, workers, checkpoints, results) is the en
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 from dataclasses import dataclass
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 import streamlib as sl
 from streamlib import col
@@ -42,27 +43,24 @@ class Shifts(Window):
         """The last change of shift at or before each time, ns."""
         if not len(times):
             return times
-        changes = self.between(int(times.min()), int(times.max()))
+        changes = self.near(times)
         return changes[np.searchsorted(changes, times, side="right") - 1]
 
     def ends(self, starts: Int64s) -> Int64s:
         """The change of shift after each start, ns."""
         if not len(starts):
             return starts
-        changes = self.between(int(starts.min()), int(starts.max()))
+        changes = self.near(starts)
         return changes[np.searchsorted(changes, starts, side="right")]
 
-    def between(self, first: int, last: int) -> Int64s:
-        """All changes of shift from two days before `first` to two days after `last`, ns, in order."""
-        days = np.arange(first // SECOND_NS // DAY - 2, last // SECOND_NS // DAY + 3, dtype=np.int64)
-        wall = (days[:, None] * DAY + np.array(self.changes, dtype=np.int64)).ravel()
-        instants = pc.assume_timezone(
-            pa.array(wall).cast(pa.timestamp("s")),
-            self.zone,
-            ambiguous="earliest",  # an hour that comes twice
-            nonexistent="latest",  # an hour that is left out
-        )
-        return np.unique(np.asarray(instants.cast(pa.int64()))) * SECOND_NS
+    def near(self, times: Int64s) -> Int64s:
+        """All changes of shift up to two days from each time, ns, in order."""
+        zone, midnight = ZoneInfo(self.zone), dt.datetime(1970, 1, 1)
+        days = np.unique(np.unique(times // SECOND_NS // DAY)[:, None] + np.arange(-2, 3))
+        walls = [midnight + dt.timedelta(days=int(day), seconds=s) for day in days for s in self.changes]
+        # Of an hour that comes twice it is the first; in one that is left out it is as much later.
+        instants = {int(wall.replace(tzinfo=zone).timestamp()) for wall in walls}
+        return np.array(sorted(instants), dtype=np.int64) * SECOND_NS
 
     def granularity(self) -> int:
         """Shifts change at whole seconds."""
