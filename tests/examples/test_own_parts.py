@@ -36,6 +36,7 @@ def example(name: str) -> ModuleType:
 
 own_window = example("own_window")
 own_connector = example("own_connector")
+sessions = example("trading_sessions")
 
 # ---- shifts
 
@@ -55,7 +56,7 @@ def bounds_by_hand(time: dt.datetime, zone: str, hours: tuple[int, ...]) -> tupl
 
 
 @given(
-    seconds=st.lists(st.integers(-2_000_000_000, 2_140_000_000), min_size=1, max_size=5),
+    seconds=st.lists(st.integers(-2_000_000_000, 9_000_000_000), min_size=1, max_size=5),
     zone=st.sampled_from(ZONES),
     hours=st.sampled_from([(6, 14, 22), (0,), (7, 19)]),
 )
@@ -71,6 +72,29 @@ def test_shifts_begin_and_end_by_local_time(seconds: list[int], zone: str, hours
 
 def test_shifts_keep_what_a_window_promises() -> None:
     t.check_window(own_window.shifts("06:00,14:00,22:00", "Europe/Berlin"))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:exchange_calendars", "ignore:Series.values")
+def test_trading_sessions_keep_what_a_window_promises() -> None:
+    t.check_window(sessions.trading_sessions("XNYS", "2025-01-01", "2026-06-30"))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:exchange_calendars", "ignore:Series.values")
+def test_trading_sessions_know_holidays_half_days_and_summer_time() -> None:
+    window = sessions.trading_sessions("XNYS", "2025-11-01", "2026-03-31")
+    rows = sl.read_arrow(sessions.trades_around_thanksgiving()).event_time("ts", max_delay="0s")
+    bars = rows.window(window).agg(trades=sl.count()).collect().to_pylist()
+    found = [
+        (f"{bar['window_start']:%d %H:%M}", f"{bar['window_end']:%d %H:%M}", bar["trades"]) for bar in bars
+    ]
+    # New York trades from 9:30 to 16:00; not on 27 November 2025, and until 13:00 on the 28th.
+    assert found[1::2] == [
+        ("26 14:30", "26 21:00", 39),
+        ("28 14:30", "28 18:00", 21),
+        ("01 14:30", "01 21:00", 39),
+    ]
+    noon = np.array([np.datetime64("2026-03-09T17:00", "ns")]).astype(np.int64)  # the Monday after the change
+    assert str(window.starts(noon).astype("datetime64[ns]")[0])[:16] == "2026-03-09T13:30"
 
 
 def test_the_night_the_clocks_go_back_has_a_shift_of_nine_hours() -> None:
