@@ -149,6 +149,10 @@ class PlacedPane(Pane):
         """Whether to look ahead for its records: they are found by other means."""
         return False
 
+    @property
+    def _room(self) -> int:
+        return len(self._records)
+
     def copied(self) -> PlacedPane:
         """A pane of its own with the same records; not with what lies beside them."""
         copy = PlacedPane.__new__(PlacedPane)

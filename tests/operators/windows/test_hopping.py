@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -268,3 +269,22 @@ def test_a_pipeline_gives_the_same_rows_however_it_is_run() -> None:
     again = windows.select("window_start", "window_end", "n").window(sl.same_window()).agg(n=col("n").sum())
     assert t.check([windows, windows.late, again]) > 10
     assert t.run(windows.late).num_rows > 0
+
+
+def test_slices_with_thousands_of_keys_in_one_batch_grow() -> None:
+    count = 6_000
+    seconds = [n * 40 // count for n in range(count)]
+    keys = [n * 7 % 2_500 for n in range(count)]
+    table = pa.table({"ts": pa.array(seconds, pa.timestamp("s")), "k": keys})
+    rows = sl.read_arrow(table).event_time("ts", max_delay="0s")
+    found = rows.key_by("k").window(sl.hopping("20s", every="10s")).agg(n=sl.count()).collect()
+    want = Counter(
+        (key, start)
+        for second, key in zip(seconds, keys, strict=True)
+        for start in range(second // 10 * 10 - 10, second + 1, 10)
+    )
+    starts = found["window_start"].cast(pa.int64()).to_pylist()
+    assert (
+        dict(zip(zip(found["k"].to_pylist(), starts, strict=True), found["n"].to_pylist(), strict=True))
+        == want
+    )
