@@ -69,13 +69,15 @@ def share_held(job: Callable[[], Any], seconds: float) -> tuple[float, int]:
     flag, stop, seen = lock_flag(), np.ones(1, np.int8), np.zeros(2, np.int64)
     look(flag, stop, seen)  # compiles
     stop[0] = 0
-    looker = threading.Thread(target=look, args=(flag, stop, seen))
+    looker = threading.Thread(target=look, args=(flag, stop, seen), daemon=True)
     looker.start()
     until = time.perf_counter() + seconds
-    while time.perf_counter() < until:
-        job()
-    stop[0] = 1
-    looker.join()
+    try:
+        while time.perf_counter() < until:
+            job()
+    finally:
+        stop[0] = 1
+        looker.join()
     return float(seen[1] / seen.sum()), int(seen.sum())
 
 
