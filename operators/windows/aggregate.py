@@ -224,8 +224,9 @@ class WindowOperator(PaneOperator):
             self.waiting.restore(state["waiting"])
 
     def open_windows(self) -> tuple[int, int | None]:
-        """Those of a combiner are counted where they are merged."""
-        return (0, None) if self.combine else super().open_windows()
+        """Those of a combiner are counted where they are merged; the end of the earliest is known here."""
+        count, end = super().open_windows()
+        return (0 if self.combine else count), end
 
     def open_ranges(self) -> list[tuple[int, int]]:
         """Also those of rows that wait."""

@@ -119,6 +119,7 @@ def test_windows(workers: int, batch_rows: int) -> None:
             assert row["bins"] == bins
 
 
+@pytest.mark.slow
 def test_tables_and_sessions() -> None:
     spread = sl.agg(Range(), "x")
     table = stream().agg(spread=spread, ttl=sl.FOREVER).collect()

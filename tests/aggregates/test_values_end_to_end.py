@@ -77,8 +77,8 @@ def duck(rows: pa.Table, query: str) -> list[dict[str, Any]]:
         return [dict(zip(names, row, strict=True)) for row in done.fetchall()]
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize("batch_rows", [97, 65_536])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 2])
+@pytest.mark.parametrize("batch_rows", [97, pytest.param(65_536, marks=pytest.mark.slow)])
 def test_oracle_texts_and_decimals_by_duckdb_and_polars(workers: int, batch_rows: int) -> None:
     rows = trades()
     got = bars(sl.read_arrow(rows), workers, batch_rows).drop_columns(["window_end"])
@@ -125,6 +125,7 @@ def test_every_form_of_text_gives_the_same_results(kind: pa.DataType, workers: i
     assert got.cast(text).to_pylist() == want.to_pylist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_lists_and_structs_can_be_first_and_last(workers: int) -> None:
     rows = trades(5, 300)

@@ -67,7 +67,9 @@ def test_the_bars_of_the_demo_are_those_of_duckdb(folder: Path) -> None:
     equal(rows(pq.read_table(folder / "out" / "bars")), by_duckdb(folder))
 
 
-@pytest.mark.parametrize("kind", ["jsonl", "parquet", "arrow"])
+@pytest.mark.parametrize(
+    "kind", ["jsonl", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("parquet", "arrow"))]
+)
 def test_it_takes_a_file_of_the_user_s_own(folder: Path, kind: str) -> None:
     """Other column names, other formats, times as numbers, two workers."""
     import streamlib as sl

@@ -11,6 +11,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import streamlib as sl
 import streamlib.testing as t
 from tests.examples.test_own_parts import ROOT, example
@@ -53,6 +55,7 @@ def test_it_counts_what_python_counts_and_names_what_does_not_match(tmp_path: Pa
     assert wrong, "some lines are damaged"
 
 
+@pytest.mark.slow
 def test_its_counts_do_not_depend_on_how_it_is_run(tmp_path: Path) -> None:
     log = tmp_path / "access.log"
     web_log.make_log(log, minutes=1)

@@ -52,6 +52,7 @@ def test_batches_stay_small_however_long_the_lists() -> None:
 ROW = st.tuples(st.integers(0, 40), st.sampled_from("ab"), st.lists(st.integers(0, 9), max_size=3))
 
 
+@pytest.mark.slow
 @given(
     rows=st.lists(ROW, max_size=8),
     batch_rows=st.sampled_from([1, 3, 100]),

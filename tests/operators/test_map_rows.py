@@ -99,6 +99,7 @@ def test_flat_map_and_windows_agree_with_plain_python(
     assert sorted(bars.late.collect(batch_rows=batch_rows)["n"].to_pylist()) == sorted(late)
 
 
+@pytest.mark.slow
 def test_what_the_test_kit_tries_gives_the_same_rows() -> None:
     rows = [
         {"ts": f"00:00:{s:02}", "k": k, "n": s}

@@ -75,6 +75,7 @@ def test_windows_that_overlap() -> None:
     assert names(KEYED.window(sl.hopping("10s", every="5s")).top_n(1, "v")) == names(top)
 
 
+@pytest.mark.slow
 def test_results_of_one_window_with_one_another() -> None:
     sums = KEYED.window(sl.tumbling("10s")).agg(n=sl.count(), v=col("v").max())
     for ranked in (

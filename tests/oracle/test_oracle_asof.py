@@ -202,7 +202,10 @@ def _quotes() -> pa.Table:
 
 
 @pytest.mark.parametrize("tolerance", [None, "50ms"])
-@pytest.mark.parametrize(("workers", "batch_rows"), [(1, 65_536), (2, 100), (4, 65_536), (2, 1)])
+@pytest.mark.parametrize(
+    ("workers", "batch_rows"),
+    [(1, 65_536), (2, 100), *(pytest.param(*way, marks=pytest.mark.slow) for way in [(4, 65_536), (2, 1)])],
+)
 def test_trades_as_of_quotes(tolerance: str | None, workers: int, batch_rows: int) -> None:
     quotes = _quotes().select(["seq", "event_time", "venue", "symbol", "bid", "ask"])
     trades = _table("binance_trades").select(["seq", "trade_time", "venue", "symbol", "price"])
@@ -229,7 +232,7 @@ def test_trades_as_of_quotes(tolerance: str | None, workers: int, batch_rows: in
     assert queries.found(found) == queries.canonical(wanted)
 
 
-@pytest.mark.parametrize("workers", [1, 4])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 4])
 def test_departures_as_of_the_weather_and_the_next_departure_of_the_same_plane(workers: int) -> None:
     flights = _table("nyc_departures").sort_by("seq").slice(0, 40 * ROWS_ONE_BY_ONE)
     weather = _table("nyc_weather")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -135,12 +136,14 @@ def test_overlapping_windows_equal_duckdb(case: Input, shape: Shape) -> None:
     check(stream, case, shape)
 
 
+@pytest.mark.slow
 @given(case=inputs(most_splits=1), shape=shapes())
 def test_one_split_has_no_order_but_arrival(case: Input, shape: Shape) -> None:
     (only,) = sources(case)
     check(only.event_time("ts", max_delay=format_duration(case.delay)), case, shape)
 
 
+@pytest.mark.slow
 @given(case=inputs(), shape=shapes())
 def test_words_alone_are_merged_by_other_means_and_equal_duckdb(case: Input, shape: Shape) -> None:
     first, *others = sources(case)

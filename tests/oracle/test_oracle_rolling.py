@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import pyarrow as pa
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -163,6 +164,7 @@ def test_functions_of_rows_equal_duckdb(case: Input, n: int, ttl: int | None) ->
     assert queries.found(late.table()) == answer(case, _LATE)
 
 
+@pytest.mark.slow
 @given(case=inputs(most_splits=2))
 def test_functions_of_functions_equal_those_of_columns(case: Input) -> None:
     """The inner ones as columns of a step before, and their sum by another: rows of one time keep their order."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -116,6 +117,7 @@ def run(stream: sl.Stream, case: Input) -> tuple[list[Any], list[Any]]:
     return queries.found(found.table()), queries.found(late.table())
 
 
+@pytest.mark.slow
 @given(drawn=sessions())
 def test_sessions_by_text_and_by_float_equal_duckdb(drawn: Sessions) -> None:
     """Floats as keys: NaN is one key, null another, and -0.0 is 0.0."""

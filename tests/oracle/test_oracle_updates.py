@@ -78,6 +78,7 @@ def check(windowed: sl.streams.windowed.WindowedUpdates, case: Input, shape: Sha
     assert rows_late == len(late)
 
 
+@pytest.mark.slow
 @given(case=inputs(), shape=shapes())
 def test_overlapping_windows(case: Input, shape: Shape) -> None:
     lateness = format_duration(case.lateness)

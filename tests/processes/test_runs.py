@@ -79,6 +79,7 @@ def collected(streams: dict[str, Any], workers: Any) -> tuple[dict[str, list[Any
     return found, report
 
 
+@pytest.mark.slow
 def test_every_pipeline_gives_the_rows_of_one_worker(folder: Path) -> None:
     wanted, one = collected(pipelines(folder), 1)
     got, two = collected(pipelines(folder), TWO)

@@ -187,7 +187,7 @@ def test_a_snapshot_holds_the_values_in_columns_named_for_them() -> None:
     assert store.snapshot().equals(table), "a snapshot changes nothing"
 
 
-@pytest.mark.parametrize("rows", [1, 700])
+@pytest.mark.parametrize("rows", [pytest.param(1, marks=pytest.mark.slow), 700])
 def test_memory_is_bounded_while_one_key_gets_a_million_values(rows: int) -> None:
     kind = pa.string()
     plan = AccumulatorPlan([(a, 0, kind) for a in (First(), Last(), Max())], ordered=False)

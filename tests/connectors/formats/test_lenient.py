@@ -74,7 +74,7 @@ def check(fmt: Format, records: list[bytes], schema: pa.Schema, head: bytes = b"
     values=st.lists(st.tuples(st.sampled_from(VALUES), st.booleans()), min_size=1, max_size=12),
     shape=st.lists(st.sampled_from([0, 0, 0, 0, 1, 2]), min_size=12, max_size=12),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_csv(kind: str, values: list[tuple[str, bool]], shape: list[int]) -> None:
     schema = sl.connectors.schemas.schema_of({"v": kind, "n": "int8"})
     records = []
@@ -87,14 +87,14 @@ def test_csv(kind: str, values: list[tuple[str, bool]], shape: list[int]) -> Non
 
 
 @given(kind=st.sampled_from(KINDS), values=st.lists(st.sampled_from(JSON), min_size=1, max_size=12))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_jsonl(kind: str, values: list[str]) -> None:
     schema = sl.connectors.schemas.schema_of({"v": kind, "n": "int8"})
     check(sl.jsonl(), [f'{{"n":1,"v":{value}}}\n'.encode() for value in values], schema)
 
 
 @given(values=st.lists(st.sampled_from(VALUES), min_size=1, max_size=12), kind=st.sampled_from(KINDS))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_regex(values: list[str], kind: str) -> None:
     fmt = sl.regex("^v=(?P<v>.*)$", {"v": kind})
     check(fmt, [f"v={value}\n".encode() for value in values], fmt.schema)

@@ -42,7 +42,7 @@ def decoded(fmt: Format, data: bytes, schema: pa.Schema | None = None) -> tuple[
     keep=st.booleans(),
     longest=st.sampled_from([2, 1000]),
 )
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_lines_are_what_python_splits(data: bytes, size: int, keep: bool, longest: int) -> None:
     assume(not data.startswith((b"\xff\xfe", b"\xfe\xff", b"\xef\xbb\xbf")))
     rows, refused = decoded(replace(lines(keep_empty=keep, max_line=longest), block_bytes=size), data)
@@ -234,7 +234,7 @@ def expressions(draw: st.DrawFn) -> str:
 @given(
     pattern=expressions(), texts=st.lists(st.text(st.sampled_from("abA1 .é\t\x0b-_"), max_size=8), min_size=1)
 )
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_both_engines_agree(pattern: str, texts: list[str]) -> None:
     try:
         compiled = re.compile(pattern, re.ASCII)

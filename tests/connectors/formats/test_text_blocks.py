@@ -59,7 +59,7 @@ def check_everywhere(path: Path, fmt: Format, schema: pa.Schema, expected: list[
     last=st.booleans(),
     packed=st.booleans(),
 )
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_csv_in_blocks_is_what_pythons_csv_wrote(
     rows: list[list[str]], ending: str, quoting: int, size: int, last: bool, packed: bool
 ) -> None:
@@ -82,7 +82,7 @@ def test_csv_in_blocks_is_what_pythons_csv_wrote(
 @given(
     text=st.text(st.sampled_from('ab,"\n\r\\'), max_size=40), size=SIZES, escape=st.sampled_from([None, "\\"])
 )
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_any_csv_text_gives_the_same_in_blocks_as_whole(text: str, size: int, escape: str | None) -> None:
     """Also text that no writer makes: the same rows, or an error in both ways."""
     schema = pa.schema({"a": pa.string(), "b": pa.string()})
@@ -112,7 +112,7 @@ def test_any_csv_text_gives_the_same_in_blocks_as_whole(text: str, size: int, es
     ending=ENDINGS,
     indent=st.sampled_from(["", " "]),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_jsonl_in_blocks_is_what_pythons_json_wrote(
     rows: list[dict[str, Any]], blank: str, size: int, ending: str, indent: str
 ) -> None:
@@ -152,7 +152,7 @@ def test_the_line_of_a_block_is_given_only_where_a_row_is_a_line(tmp_path: Path)
     fields=st.lists(st.lists(CELLS, min_size=1, max_size=3), min_size=1, max_size=6),
     size=st.integers(1, 60),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_the_fast_and_the_careful_cut_agree(fields: list[list[str]], size: int) -> None:
     out = io.StringIO()
     pycsv.writer(out, quoting=pycsv.QUOTE_ALL, lineterminator="\n").writerows(fields)

@@ -261,6 +261,7 @@ def sorted_after(rows: pa.Table, marks: list[int]) -> pa.Table:
     return rows.set_column(0, "ts", pa.array(times.astype(np.int64)).cast(rows.schema.field("ts").type))
 
 
+@pytest.mark.slow
 def test_a_pipeline_gives_the_same_rows_however_it_is_run() -> None:
     stream = sl.read(t.source(ROWS[:9], ROWS[9:])).event_time("ts", max_delay="2s").key_by("k")
     windows = stream.window(sl.hopping("10s", every="3s"), allowed_lateness="1s").agg(

@@ -251,7 +251,9 @@ def play(kind: str, lateness: int, early: int | None, batch_rows: int, parts: in
     return workers
 
 
-@pytest.mark.parametrize("kind", ["tumbling", "hopping", SLOW, "session"])
+@pytest.mark.parametrize(
+    "kind", ["tumbling", pytest.param("hopping", marks=pytest.mark.slow), SLOW, "session"]
+)
 @given(
     lateness=st.sampled_from([0, 1, 7, 30]),
     batch_rows=st.sampled_from([1, 100]),
@@ -264,7 +266,9 @@ def test_each_change_comes_with_its_watermark(
     play(kind, lateness, None, batch_rows, parts, steps)
 
 
-@pytest.mark.parametrize("kind", ["tumbling", "hopping", SLOW, "session"])
+@pytest.mark.parametrize(
+    "kind", ["tumbling", pytest.param("hopping", marks=pytest.mark.slow), SLOW, "session"]
+)
 @given(
     lateness=st.sampled_from([0, 7]),
     early=st.sampled_from([1, 3, 20]),
