@@ -17,12 +17,13 @@ import pyarrow as pa
 
 from streamlib.contracts import Operator, Output
 from streamlib.elements import Batch, times_ns
-from streamlib.errors import BuildError, StreamlibError, UserFunctionError
+from streamlib.errors import StreamlibError, UserFunctionError
 from streamlib.graph import BuildContext, Node
 from streamlib.operators.functions.batch_forms import Form, given_as
-from streamlib.operators.functions.batch_results import fitted, found_schema, rows_of
+from streamlib.operators.functions.batch_results import fitted, rows_of
 from streamlib.operators.functions.callee import Callee, Made
 from streamlib.operators.functions.event_times import keeps_time
+from streamlib.operators.functions.tried import tried
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -42,31 +43,9 @@ class MapBatchesNode(Node):
     given: pa.Schema | None = None
 
     def derive_schema(self) -> pa.Schema:
-        return self._tried() if self.given is None else self.given
-
-    def _tried(self) -> pa.Schema:
-        described, schema = self.callee.described, self.inputs[0].schema
-        made = Made(self.callee)
-        empty = pa.RecordBatch.from_arrays([pa.array([], f.type) for f in schema], schema=schema)
-        try:
-            result = made.function()(given_as(self.form)(empty))
-        except StreamlibError:
-            raise
-        except Exception as error:
-            raise UserFunctionError(
-                f"{described} fails on an empty batch, which is how its columns are found",
-                got=f"{type(error).__name__}: {error}",
-                hint="make it work on a batch of no rows, or name the columns with schema=",
-            ) from error
-        finally:
-            made.close()
-        found, unknown = found_schema(rows_of(result, described).schema, schema)
-        if unknown:
-            raise BuildError(
-                f"the type of column {unknown[0]!r}, which {described} returns, does not show in an empty batch",
-                hint=f"name the columns with schema={{{unknown[0]!r}: ..., ...}}",
-            )
-        return found
+        if self.given is not None:
+            return self.given
+        return tried(self.callee, self.form, self.inputs[0].schema, lambda call, empty: call(empty))
 
     def validate(self) -> None:
         keeps_time(self, self.callee.described)

@@ -16,20 +16,19 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import pyarrow as pa
 
-from streamlib.aggregates import AccumulatorPlan
 from streamlib.contracts import Operator, Output, Refusal, State
 from streamlib.elements import Batch
 from streamlib.errors import BuildError, UserFunctionError
 from streamlib.expr import Expr, col
 from streamlib.graph import BuildContext
-from streamlib.operators.functions.callee import Callee
+from streamlib.operators.functions.callee import Callee, Made
 from streamlib.operators.functions.row_arguments import RowArguments
-from streamlib.operators.ordered import OrderedNode, OrderedOperator
+from streamlib.operators.ordered import OrderedNode
+from streamlib.operators.own_state.keyed_states import KeyedStates
 from streamlib.operators.own_state.scan_function import KEPT, as_given, how, translated, usable
 from streamlib.operators.own_state.scan_order import arrival_is_timing, arrival_needs_one_worker, refuse_retry
 from streamlib.operators.own_state.scan_rows import StepRows, kept_rows, row_named
-from streamlib.state import SlotTable, with_fields
-from streamlib.state.steps.key_lives import KeyLives
+from streamlib.state import with_fields
 from streamlib.state.steps.python_text import NoText
 from streamlib.state.steps.step_kernel import StepKernel
 from streamlib.state.steps.step_states import StepStates
@@ -115,19 +114,15 @@ class ScanNode(OrderedNode):
         return ScanOperator(self, context)
 
 
-class ScanOperator(OrderedOperator):
+class ScanOperator(KeyedStates):
     """The keys with their states."""
 
     def __init__(self, node: ScanNode, context: BuildContext) -> None:
-        super().__init__(node, context)
-        self.node = node
-        self.refuse = context.refuse
-        self.keys = list(node.inputs[0].keys)
-        self.table = SlotTable(node.key_fields, AccumulatorPlan([]))
         kernel = usable(node.compiled)
         self.states = StepStates(copy.deepcopy(node.init), None if kernel is None else kernel.state)
+        super().__init__(node, context, self.states)
+        self.node = node
         self.rows = StepRows(node.callee, node.arguments, node.into, kernel, self.states, context.refuse)
-        self.lives = KeyLives(node.ttl)
 
     def on_batch(self, batch: Batch, side: int = 0) -> Iterator[Output]:
         """Has rows wait, or takes them as they come."""
@@ -166,25 +161,9 @@ class ScanOperator(OrderedOperator):
         yield Refusal(refused, [error for _, error in failed])
         yield out.filter(kept_rows(len(rows), failed))
 
-    def tidy(self, before: int) -> None:
-        """Lets go of keys that had no row for long."""
-        due = self.lives.due(before, self.table)
-        if not len(due):
-            return
-        self.states.forget(due)
-        live = self.table.free(due)
-        if live is not None:
-            self.states.renumber(live)
-            self.lives.renumber(live)
-
-    def on_end(self) -> Iterator[Output]:
-        """Takes all rows; an object that was built is closed by the thread that called it."""
-        yield from super().on_end()
-        self.rows.made.close()
-
-    def close(self) -> None:
-        """Closes what was built, where the run ended before the input."""
-        self.rows.made.close()
+    @property
+    def called(self) -> Made:
+        return self.rows.made
 
     def counters(self) -> dict[str, int]:
         """Late rows, and rows that a compiled function left to Python."""

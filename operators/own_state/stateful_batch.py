@@ -8,7 +8,7 @@ batch that fails is halved until the rows that fail are alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, ClassVar
@@ -17,24 +17,24 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from streamlib.aggregates import AccumulatorPlan
 from streamlib.contracts import Operator, Output, Refusal, State
 from streamlib.elements import Batch, times_ns
-from streamlib.errors import BuildError, StreamlibError, UserFunctionError
+from streamlib.errors import StreamlibError, UserFunctionError
 from streamlib.expr import Expr
 from streamlib.graph import BuildContext
 from streamlib.operators.functions.batch_forms import Form, given_as
-from streamlib.operators.functions.batch_results import fitted, found_schema, rows_of
+from streamlib.operators.functions.batch_results import fitted, rows_of
 from streamlib.operators.functions.brief import brief
 from streamlib.operators.functions.callee import Callee, Made
 from streamlib.operators.functions.event_times import keeps_time
-from streamlib.operators.ordered import OrderedNode, OrderedOperator
+from streamlib.operators.functions.tried import tried
+from streamlib.operators.ordered import OrderedNode
+from streamlib.operators.own_state.keyed_states import KeyedStates
 from streamlib.operators.own_state.scan_function import as_given
 from streamlib.operators.own_state.scan_order import refuse_retry
 from streamlib.operators.own_state.stateful_batch_state import new_state
-from streamlib.state import SlotTable, with_fields
+from streamlib.state import with_fields
 from streamlib.state.steps.array_states import ArrayStates
-from streamlib.state.steps.key_lives import KeyLives
 
 Array = npt.NDArray[Any]
 Int64s = npt.NDArray[np.int64]
@@ -69,34 +69,16 @@ class StatefulBatchNode(OrderedNode):
 
     def derive_schema(self) -> pa.Schema:
         self.require_keys()
-        return self._tried() if self.given is None else self.given
+        if self.given is not None:
+            return self.given
+        return tried(self.callee, self.form, self.plain_source, self._call_empty)
 
-    def _tried(self) -> pa.Schema:
-        described, source = self.callee.described, self.plain_source
-        empty = pa.RecordBatch.from_arrays([pa.array([], f.type) for f in source], schema=source)
-        made = Made(self.callee)
-        try:
-            state = {name: np.empty((0, *v.shape), dtype=v.dtype) for name, v in self.initial.items()}
-            result = made.function()(given_as(self.form)(empty), state, np.empty(0, dtype=np.int64))
-            rows, kept = pair(result, described)
-            new_state(kept, self.initial, 0, described)
-        except StreamlibError:
-            raise
-        except Exception as error:
-            raise UserFunctionError(
-                f"{described} fails on an empty batch, which is how its columns are found",
-                got=f"{type(error).__name__}: {error}",
-                hint="make it work on a batch of no rows, or name the columns with schema=",
-            ) from error
-        finally:
-            made.close()
-        found, unknown = found_schema(rows_of(rows, described).schema, source)
-        if unknown:
-            raise BuildError(
-                f"the type of column {unknown[0]!r}, which {described} returns, does not show in an empty batch",
-                hint=f"name the columns with schema={{{unknown[0]!r}: ..., ...}}",
-            )
-        return found
+    def _call_empty(self, function: Callable[..., Any], empty: Any) -> Any:
+        state = {name: np.empty((0, *v.shape), dtype=v.dtype) for name, v in self.initial.items()}
+        result = function(empty, state, np.empty(0, dtype=np.int64))
+        rows, kept = pair(result, self.callee.described)
+        new_state(kept, self.initial, 0, self.callee.described)
+        return rows
 
     def validate(self) -> None:
         super().validate()
@@ -111,17 +93,13 @@ class StatefulBatchNode(OrderedNode):
         return StatefulBatchOperator(self, context)
 
 
-class StatefulBatchOperator(OrderedOperator):
+class StatefulBatchOperator(KeyedStates):
     """The keys with their states."""
 
     def __init__(self, node: StatefulBatchNode, context: BuildContext) -> None:
-        super().__init__(node, context)
-        self.node = node
-        self.refuse = context.refuse
-        self.keys = list(node.inputs[0].keys)
-        self.table = SlotTable(node.key_fields, AccumulatorPlan([]))
         self.states = ArrayStates(node.initial)
-        self.lives = KeyLives(node.ttl)
+        super().__init__(node, context, self.states)
+        self.node = node
         self.given_as = given_as(node.form)
         self.made = Made(node.callee)
 
@@ -228,25 +206,9 @@ class StatefulBatchOperator(OrderedOperator):
         keys = ", ".join(f"{name}={rows.rows.column(name)[0].as_py()!r}" for name in self.keys)
         return f"the row of {keys} at {first}"
 
-    def tidy(self, before: int) -> None:
-        """Lets go of keys that had no row for long."""
-        due = self.lives.due(before, self.table)
-        if not len(due):
-            return
-        self.states.forget(due)
-        live = self.table.free(due)
-        if live is not None:
-            self.states.renumber(live)
-            self.lives.renumber(live)
-
-    def on_end(self) -> Iterator[Output]:
-        """Takes all rows; an object that was built is closed by the thread that called it."""
-        yield from super().on_end()
-        self.made.close()
-
-    def close(self) -> None:
-        """Closes what was built, where the run ended before the input."""
-        self.made.close()
+    @property
+    def called(self) -> Made:
+        return self.made
 
     # Barriers.
 
