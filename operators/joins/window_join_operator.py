@@ -72,7 +72,9 @@ class WindowJoinOperator(Operator):
             batch, begins = batch.filter(missed.taken), missed.begins
         batch = batch.with_rows(selected(batch.rows, self.matches.columns_in[side]))
         keys = keys_of(batch.rows, self.node.on[side], self.node.key_fields)
-        if not self.alone[side] and any(column.null_count for column in keys.columns):
+        # Rows that match nothing still belong to a session, and move its bounds.
+        dropped = not (self.alone[side] or (self.is_session and self.alone[1 - side]))
+        if dropped and any(column.null_count for column in keys.columns):
             valid = np.logical_and.reduce([np.asarray(column.is_valid()) for column in keys.columns])
             batch, keys = batch.filter(valid), keys.filter(pa.array(valid))
             begins = None if begins is None else begins[valid]
@@ -110,7 +112,8 @@ class WindowJoinOperator(Operator):
         node, matches = self.node, self.matches
         left, right = (self._valid(side, number) for number, side in enumerate(ripe.sides))
         for number, (_, null) in enumerate((left, right)):
-            yield from self._alone(null, number, ripe.bounds)
+            if self.alone[number]:
+                yield from self._alone(null, number, ripe.bounds)
         (mine, _), (other, _) = left, right
         names = matches.schemas[RIGHT].names
         word = None if ripe.same_key else word_column(node, matches, RIGHT)

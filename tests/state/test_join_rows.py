@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamlib.elements import Batch
-from streamlib.state import IntervalStore, NumberedRows, interval
+from streamlib.state import IntervalStore, NumberedRows
+from streamlib.state.joins import interval
 from streamlib.state.joins.kept_blocks import KeptBlocks
 from streamlib.state.joins.record_layout import RecordLayout
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import streamlib as sl
@@ -161,6 +161,12 @@ class Played:
 
 
 @given(play=plays())
+@example(
+    play=(
+        Options("session", "left", False, 0),
+        [("rows", (LEFT, [(3, None, 0)])), ("rows", (RIGHT, [(2, None, 1)]))],
+    )
+)
 def test_results_come_out_once_when_their_window_closes(play: tuple[Options, list[Event]]) -> None:
     options, events = play
     played = Played(t.harness(options.join(), batch_rows=3), options)
