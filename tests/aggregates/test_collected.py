@@ -117,6 +117,7 @@ def test_many_distinct_values_grow_the_tables() -> None:
         assert got == {key: [len(np.unique(values[keys == key]))] for key in got} and len(got) == 50
 
 
+@pytest.mark.slow
 def test_freed_keys_take_nothing_with_them() -> None:
     """A slot that is reset begins anew, in every form of state."""
     kind = pa.float64()

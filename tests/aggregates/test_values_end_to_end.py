@@ -110,6 +110,7 @@ def test_ties_between_splits_go_to_the_same_row_whatever_the_workers(workers: in
         assert got.to_pylist() == duck(both, QUERY.replace("order by ts, pos", "order by ts, place"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize(
     "kind", [pa.large_string(), pa.string_view(), pa.dictionary(pa.int8(), pa.string()), pa.binary()], ids=str

@@ -90,6 +90,7 @@ def test_engines_that_disagree_are_found() -> None:
         answers.check_same(bars, bars.slice(1), "duckdb")
 
 
+@pytest.mark.slow
 def test_cases_run_in_turns() -> None:
     ran: list[str] = []
     timings = measure.in_turns({"a": lambda: ran.append("a"), "b": lambda: ran.append("b")}, runs=3)

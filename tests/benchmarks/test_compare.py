@@ -131,6 +131,7 @@ def test_a_small_run_writes_rows_table_and_chart(
     ET.parse(files[1])
 
 
+@pytest.mark.slow
 def test_a_wrong_answer_gets_no_figure(own_modules: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (own_modules / "wrong_job.py").write_text(WRONG_JOB)
     rows = own_modules / "rows.jsonl"

@@ -157,6 +157,7 @@ def test_not_a_bit_depends_on_cuts_or_restores(options: dict[str, Any], ordered:
     t.check_operator(step, table(rows), watermarks=[rows[19][0], rows[39][0]], ordered=ordered)
 
 
+@pytest.mark.slow
 def test_rows_that_come_out_of_order_are_put_in_order() -> None:
     rng = np.random.default_rng(5)
     rows = drawn(8, 200)
@@ -273,6 +274,7 @@ def test_dictionaries_come_out_plain_and_names_of_state_are_free() -> None:
     t.check_operator(stream, pa.table({"ts": seconds, "v": range(20), **columns}), [5 * 10**9, 9 * 10**9])
 
 
+@pytest.mark.slow
 def test_rolling_over_the_results_of_a_window() -> None:
     rows = drawn(2, 100)
     bars = keyed(rows, "3ns").window(sl.tumbling("10ns")).agg(total=col("v").sum())

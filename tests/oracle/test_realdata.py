@@ -34,7 +34,10 @@ FOLDER = Path(
 ROWS_ONE_BY_ONE = int(os.environ.get("STREAMLIB_REALDATA_ROWS") or 3_000)
 HOUR = 3_600 * SECOND
 
-RUNS = [(workers, batch_rows) for workers in (1, 2, 4) for batch_rows in (1, 100, 65_536)]
+RUNS = [  # the rest of all combinations with the slow tests
+    run if run in ((2, 1), (4, 100), (1, 65_536)) else pytest.param(*run, marks=pytest.mark.slow)
+    for run in ((workers, batch_rows) for workers in (1, 2, 4) for batch_rows in (1, 100, 65_536))
+]
 
 _TRADE_BARS = """
 select venue, symbol, epoch_ns(start) as window_start, epoch_ns(start) + 10000000000 as window_end,
@@ -118,7 +121,7 @@ def test_trades_of_all_venues_in_one_log_with_a_split_per_venue_and_symbol(
     assert _engine_bars(stream, workers, batch_rows) == expected[len(rows)]
 
 
-@pytest.mark.parametrize(("workers", "batch_rows"), [run for run in RUNS if run[1] > 1])
+@pytest.mark.parametrize(("workers", "batch_rows"), [run for run in RUNS if run != (2, 1)])
 def test_trades_in_a_file_per_venue_and_symbol(
     six_files: Path, trades: pa.Table, expected: dict[int, list[Any]], workers: int, batch_rows: int
 ) -> None:

@@ -91,11 +91,11 @@ def check(closed: Any, simulator: Simulator) -> None:
     [
         pytest.param("string", False, False, marks=pytest.mark.slow),
         ("string", True, True),
-        ("int", False, True),
+        pytest.param("int", False, True, marks=pytest.mark.slow),
         pytest.param("int", True, False, marks=pytest.mark.slow),
         pytest.param("float", False, True, marks=pytest.mark.slow),
         ("several", True, True),
-        ("none", False, True),
+        pytest.param("none", False, True, marks=pytest.mark.slow),
         ("none", True, False),
     ],
 )

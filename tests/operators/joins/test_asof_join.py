@@ -228,6 +228,7 @@ def _operator(driven: Harness) -> AsOfJoinOperator:
     return driven.operator
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("direction", ["backward", "forward", "nearest"])
 def test_rows_out_of_reach_go_for_all_keys(direction: str) -> None:
     """A million right rows of as many keys, one after the other, and left rows of other keys."""

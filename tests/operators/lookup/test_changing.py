@@ -169,6 +169,7 @@ def check_states(
     )
 
 
+@pytest.mark.slow
 def test_it_does_not_depend_on_cuts_arrival_workers_or_kills() -> None:
     left = [{"ts": s, "k": "ab"[s % 2], "v": s, "s": "x"} for s in range(0, 30, 2)]
     right = [{"ts": s, "k": "ab"[s % 3 % 2], "v": s, "s": str(s)} for s in range(0, 30, 3)]

@@ -338,6 +338,7 @@ def test_memory_is_free_when_windows_are_over() -> None:
     assert not operator.corrections._shown and not operator.previews._shown  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("window", [sl.hopping("6s", every="2s"), sl.session("2s")])
 def test_every_way_to_run_it_gives_the_same_table(window: Any) -> None:
     """Batch cuts, workers, the order of arrival, crashes and restores with other workers."""
