@@ -112,6 +112,7 @@ def test_without_values_a_sum_is_zero_and_the_rest_null() -> None:
         assert got == [0, None, None, None, None, 0, None]
 
 
+@pytest.mark.slow
 def test_nan_and_zero() -> None:
     assert run(pa.array([math.nan, 1.0]), [Min(), Max()]) == [1.0, 1.0]
     assert all(math.isnan(v) for v in run(pa.array([math.nan, None]), [Min(), Max()]))

@@ -64,6 +64,7 @@ def test_the_columns_stand_as_in_the_input_and_keys_alone_are_a_row() -> None:
     assert sl.read_arrow(rows).event_time("ts", max_delay="0s").key_by("ts").latest().collect().num_rows == 2
 
 
+@pytest.mark.slow
 def test_keys_of_every_kind_have_one_row_each() -> None:
     keys = pa.array([None, float("nan"), -0.0, 0.0, float("nan"), None], pa.float64())
     rows = pa.table({"ts": at(1, 2, 3, 4, 5, 6), "k": keys, "n": range(6)})

@@ -201,7 +201,7 @@ def _quotes() -> pa.Table:
     return quotes.filter(pc.is_valid(quotes["event_time"]))
 
 
-@pytest.mark.parametrize("tolerance", [None, "50ms"])
+@pytest.mark.parametrize("tolerance", [pytest.param(None, marks=pytest.mark.slow), "50ms"])
 @pytest.mark.parametrize(
     ("workers", "batch_rows"),
     [(1, 65_536), (2, 100), *(pytest.param(*way, marks=pytest.mark.slow) for way in [(4, 65_536), (2, 1)])],

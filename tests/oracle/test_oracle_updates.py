@@ -122,6 +122,7 @@ def changes_between_lists(first: list[Row], whole: list[Row]) -> list[str]:
     return sorted(map(repr, found))
 
 
+@pytest.mark.slow
 @given(drawn=sessions(keys=("symbol",)))
 def test_sessions_that_late_rows_change_are_replaced(drawn: Sessions) -> None:
     case = drawn.case

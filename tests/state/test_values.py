@@ -221,6 +221,7 @@ def test_memory_of_many_keys_is_at_most_a_few_times_that_of_the_values() -> None
     assert closed.results()[0].equals(texts.take(pa.array(numbers)))
 
 
+@pytest.mark.slow
 def test_a_pane_grows_in_the_middle_of_a_batch() -> None:
     rng = np.random.default_rng(6)
     numbers = rng.integers(0, 30_000, 90_000)

@@ -41,6 +41,7 @@ def test_files_and_tables_are_checked_like_lists(tmp_path: Any) -> None:
     assert t.check(bars, seeds=[7], workers=[2], batch_rows=[1]) == 4
 
 
+@pytest.mark.slow
 def test_of_a_table_the_last_states_are_compared() -> None:
     keyed = ticks("2s").key_by("k")
     latest = keyed.latest()

@@ -289,7 +289,7 @@ def everything(windowed: Any) -> sl.Stream:
 
 
 @pytest.mark.parametrize("window", WINDOWS, ids=lambda window: window.describe())
-@pytest.mark.parametrize("ttl", [None, "8s"])
+@pytest.mark.parametrize("ttl", [pytest.param(None, marks=pytest.mark.slow), "8s"])
 def test_the_operator_keeps_its_contract(window: Any, ttl: str | None) -> None:
     step = everything(stream().window(window, allowed_lateness="1s", ttl=ttl))
     table = shuffled(40, 0.0, 1)
@@ -297,6 +297,7 @@ def test_the_operator_keeps_its_contract(window: Any, ttl: str | None) -> None:
     t.check_operator(step, table, watermarks=behind)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("window", WINDOWS, ids=lambda window: window.describe())
 def test_any_cut_order_and_crash_gives_the_same_windows(window: Any) -> None:
     table = shuffled(60, 3.0, 2)
