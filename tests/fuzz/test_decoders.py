@@ -9,7 +9,7 @@ import pytest
 
 from streamlib.contracts import Block, Refused
 from streamlib.errors import DataError
-from tests.fuzz.decoders import Broken, check, main, run, targets
+from tests.fuzz.decoders import Broken, check, drawn, main, run, targets
 
 INPUTS = {"csv": 50, "csv_plain": 70, "jsonl": 120, "regex": 150, "regex_slow": 100}
 """Formats whose parser costs most are given fewer."""
@@ -66,3 +66,8 @@ def test_the_command(capfd: pytest.CaptureFixture[str]) -> None:
 )
 def test_what_the_fuzzer_has_found(name: str, number: int) -> None:
     run(name, number, 1)
+
+
+def test_damaged_times_beyond_pythons_years_can_be_compared() -> None:
+    target = targets()["arrow_stream"]
+    assert check(target, *drawn(target, 935_198))[0] == "fine"
