@@ -143,10 +143,10 @@ class Corrections:
         return add_time(self._panes.end_of(number), self.lateness)
 
     def _corrected(self, windows: Sequence[tuple[int, Closed | None]]) -> list[Corrected]:
-        before = [self._scratch.rows_of(shown, number) for number, shown in windows if shown is not None]
-        for parts in (before, [self.late.partials(number) for number, _ in windows]):
-            if parts:
-                self._scratch.merge(pa.concat_batches(parts))
+        before = [(shown, number) for number, shown in windows if shown is not None]
+        if before:
+            self._scratch.merge(self._scratch.rows_of(before))
+        self._scratch.merge(self.late.partials(*(number for number, _ in windows)))
         return [self._difference(number, shown) for number, shown in windows]
 
     def _difference(self, number: int, shown: Closed | None) -> Corrected:
@@ -173,7 +173,7 @@ class Corrections:
     def snapshot(self) -> State:
         """The first results' state and the late rows', by key and the number of the window."""
         for number, closed in self._shown.items():
-            self._scratch.merge(self._scratch.rows_of(closed, number))
+            self._scratch.merge(self._scratch.rows_of([(closed, number)]))
         shown = self._scratch.snapshot()
         for number in list(self._scratch.starts()):
             self._scratch.pop(number)

@@ -213,8 +213,8 @@ class FixedPanes(Panes):
             yield Ripe(start, start, self.window.end(start), self.store.pop(start, partial))
 
     def partials(self, watermark: int | None) -> Iterator[pa.RecordBatch]:
-        for start in self._due(watermark):
-            yield self.store.partials(start)
+        for starts in self.store.gathered(self._due(watermark)):
+            yield self.store.partials(*starts)
 
     def closing_watermark(self, watermark: int) -> int:
         return add_time(self.complete(watermark), self.lateness)

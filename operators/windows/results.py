@@ -13,6 +13,7 @@ from streamlib.contracts import OverlappingWindow, Window
 from streamlib.elements import Batch
 from streamlib.expr import Program
 from streamlib.operators.windows.panes import Ripe
+from streamlib.state import concat
 
 if TYPE_CHECKING:
     from streamlib.operators.windows.node import WindowAggregateNode
@@ -32,7 +33,7 @@ def bounds_type(time: pa.DataType | None, window: Window | OverlappingWindow) ->
 
 def as_times(times: npt.NDArray[np.int64], kind: pa.DataType) -> pa.Array:
     """Times in ns as a timestamp column; none is finer than its unit."""
-    return pa.array(times // _UNIT_NS[kind.unit], pa.int64()).cast(kind)
+    return pa.array(times // _UNIT_NS[kind.unit]).view(kind)
 
 
 class ResultBuilder:
@@ -74,7 +75,7 @@ class ResultBuilder:
         counts = [len(part.state) for part in parts]
         ends = np.repeat(np.array([w.end for w in windows], dtype=np.int64), counts)
         state = parts[0].state if len(parts) == 1 else np.concatenate([part.state for part in parts])
-        kept = [pa.concat_arrays(columns) for columns in zip(*(part.kept for part in parts), strict=True)]
+        kept = [concat(columns) for columns in zip(*(part.kept for part in parts), strict=True)]
         finished = parts[0].plan.finish(state, kept)
         values = pa.RecordBatch.from_arrays(finished, schema=self.intermediate)
         keys = parts[0].keys if len(parts) == 1 else pa.concat_batches([part.keys for part in parts])

@@ -12,6 +12,7 @@ that was restored from a snapshot: windows before that number have come out.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -219,10 +220,12 @@ class SlicedPanes(Panes):
         number = MAX_TIME
         if watermark is not None and watermark < MAX_TIME:
             number = self._next = self._first_open(watermark)
-        for start in list(self.store.starts()):
-            if watermark is not None and int(self.window.first(np.array([start]))[0]) >= number:
-                break
-            yield self.with_begins(self.store.partials(start), FROM_THE_START)
+        due = takewhile(
+            lambda start: watermark is None or int(self.window.first(np.array([start]))[0]) < number,
+            list(self.store.starts()),
+        )
+        for starts in self.store.gathered(due):
+            yield self.with_begins(self.store.partials(*starts), FROM_THE_START)
         for begins, start in list(self._places.irange(None, (number, MIN_TIME), (True, False))):
             part = self.amendments.partials(self._places.pop((begins, start)))
             slices = pa.array(np.full(part.num_rows, start, dtype=np.int64))

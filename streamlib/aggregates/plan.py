@@ -119,6 +119,14 @@ class AccumulatorPlan:
             )
             for item in self.collected
         ]
+        self._words_of = [
+            [
+                (p.accumulator, p.word, p.word + len(p.accumulator.words))
+                for p in self.placed
+                if p.input == index
+            ]
+            for index in range(len(self.input_types))
+        ]
         self.reads_words = [
             any(p.by == index or (p.input == index and not p.accumulator.keeps_values) for p in self.placed)
             for index in range(len(self.input_types))
@@ -197,11 +205,7 @@ class AccumulatorPlan:
 
     def _finished(self, index: int, rows: Int64s, state: Int64s, kept: Sequence[pa.Array]) -> Finished:
         """The state of one input."""
-        parts = {
-            place.accumulator: state[:, place.word : place.word + len(place.accumulator.words)]
-            for place in self.placed
-            if place.input == index
-        }
+        parts = {accumulator: state[:, begin:end] for accumulator, begin, end in self._words_of[index]}
         values: dict[Accumulator | Collected, pa.Array] = {
             place.accumulator: column
             for place, column in zip(self.kept, kept, strict=False)

@@ -106,7 +106,9 @@ class Receiver:
         """What the watermarks lead to that came and were not acted on."""
         self.held = False
         if self._sides_rose(self._higher):
+            self._worker.pace.begin(self._step)
             yield from self._rose()
+            self._worker.pace.end(self._step)
 
     def woken(self) -> Iterator[Outgoing]:
         """What a step that works between the calls has for the next one."""
@@ -146,9 +148,15 @@ class Receiver:
         clock = worker.run.clocks.get(self._step)
         if clock is not None:
             time = clock.watermark()
-            if time > self.forwarded and worker.progress_due(self._step):
-                self.forwarded = time
-                yield Watermark(time)
+            if time > self.forwarded and worker.pace.due(self._step):
+                yield from self.send_progress(time)
+
+    def send_progress(self, time: int) -> Iterator[Outgoing]:
+        """An `event_time` step sends on what its clock has come to."""
+        self._worker.pace.begin(self._step)
+        self.forwarded = time
+        yield Watermark(time)
+        self._worker.pace.end(self._step)
 
     def block_end(self, split: int, block: int, rows: int) -> BlockEnd:
         """The end of a block, for a source step."""

@@ -21,13 +21,13 @@ from streamlib.elements import (
     End,
     Idle,
     Origin,
-    Watermark,
 )
 from streamlib.errors import StreamlibError
 from streamlib.exchange import Channel, Partitioner
 from streamlib.graph import Edge
 from streamlib.runtime.between import Between
 from streamlib.runtime.frames import Frame, Status, stage_heads, upstream_stages
+from streamlib.runtime.pace import Pace
 from streamlib.runtime.receive import Receiver
 from streamlib.runtime.refuse import Refuser
 from streamlib.runtime.run import SharedRun
@@ -62,7 +62,7 @@ class Worker:
         self._input_of: dict[tuple[int, int, int, str | None, int | None], int] = {}
         self._injected = 0
         self._entry_sent = 0
-        self._due_ns = [0] * len(self.steps)
+        self.pace = Pace(run.options.watermark_every, run.options.now_ns, len(self.steps))
         self._holding = False
         self._idle_sent: set[int] = set()
         self._states: dict[int, dict[int, State]] = {}
@@ -155,24 +155,9 @@ class Worker:
             return True
         return False
 
-    def progress_due(self, step: int) -> bool:
-        """Whether `step` may act on a watermark now, and if so begins the time until it may again.
-
-        Windows that close together cost little more than one. What is held back is let go when there
-        is nothing else to do.
-        """
-        every = self.run.options.watermark_every
-        if every == 0:
-            return True
-        now = self.run.options.now_ns()
-        if now < self._due_ns[step]:
-            return False
-        self._due_ns[step] = now + every
-        return True
-
     def may_hold(self, step: int) -> bool:
         """Whether `step`, which has met a higher watermark, may wait before it acts on it."""
-        hold = self._heads[self.steps[step].stage] == step and not self.progress_due(step)
+        hold = self._heads[self.steps[step].stage] == step and not self.pace.due(step)
         self._holding |= hold
         return hold
 
@@ -182,7 +167,7 @@ class Worker:
         self._holding = bool(held)
         for head in held:
             stage = self.steps[head].stage
-            if stage in closed or self._stacks[stage] or (when_due and not self.progress_due(head)):
+            if stage in closed or self._stacks[stage] or (when_due and not self.pace.due(head)):
                 continue
             self._start(head, self._receivers[head].release())
             return True
@@ -196,9 +181,8 @@ class Worker:
         """
         for stamping, clock in self.run.clocks.items():
             time = clock.watermark()
-            if time > self._receivers[stamping].forwarded and (not when_due or self.progress_due(stamping)):
-                self._receivers[stamping].forwarded = time
-                self._start(stamping, iter([Watermark(time)]))
+            if time > self._receivers[stamping].forwarded and (not when_due or self.pace.due(stamping)):
+                self._start(stamping, self._receivers[stamping].send_progress(time))
                 return True
         return False
 

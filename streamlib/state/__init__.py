@@ -33,7 +33,7 @@ per key), `joins`, `rolling` (the last rows of each key), `steps` (functions of 
 """
 
 from streamlib.state.bars import BarSize, BarTable, OverBars
-from streamlib.state.closed import Closed, Tumbling
+from streamlib.state.closed import Closed, Tumbling, concat
 from streamlib.state.expiry import Expiry
 from streamlib.state.joins.asof import AsOfStore
 from streamlib.state.joins.interval import IntervalStore
@@ -74,6 +74,7 @@ __all__ = [
     "Touched",
     "Tumbling",
     "TwoStacks",
+    "concat",
     "joined",
     "with_fields",
 ]

@@ -50,3 +50,8 @@ class Closed:
             DataError: an integer sum that does not fit its type.
         """
         return self.plan.finish(self.state, self.kept)
+
+
+def concat(arrays: Sequence[pa.Array]) -> pa.Array:
+    """Arrays of one type as one; a single one as it is."""
+    return arrays[0] if len(arrays) == 1 else pa.concat_arrays(arrays)

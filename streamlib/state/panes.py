@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from streamlib.kernels._jit import Kernel
 from streamlib.kernels.columns import values_of, word_column
 from streamlib.kernels.keys import EncodedKeys, KeyEncoder, KeyKind
 from streamlib.state import layout
-from streamlib.state.closed import Closed, Tumbling
+from streamlib.state.closed import Closed, Tumbling, concat
 from streamlib.state.collected.collecting import Collecting
 from streamlib.state.collected.grouping import Located, locate
 from streamlib.state.directory import Directory
@@ -25,6 +26,9 @@ from streamlib.state.pane import Pane, address
 from streamlib.state.values import Winners
 
 Int64s = npt.NDArray[np.int64]
+
+GATHERED_ROWS = 16_384
+"""How many records make panes worth a batch of their own."""
 
 
 class PaneStore:
@@ -42,6 +46,7 @@ class PaneStore:
     def __init__(self, key_fields: Sequence[pa.Field], plan: AccumulatorPlan) -> None:
         self.key_schema = pa.schema(list(key_fields))
         self.plan = plan
+        self._state_type = pa.binary(8 * len(plan.words))
         self._encoder = KeyEncoder(self.key_schema.types)
         self._kind = self._encoder.kind
         self._head = key_words(self._kind)
@@ -163,11 +168,9 @@ class PaneStore:
         del kept, encoded
 
     def _adding(self, variant: Variant) -> Kernel[..., int]:
-        """The kernel that adds rows."""
         return add_kernel(self.plan, variant)
 
     def _merging(self) -> Kernel[..., int]:
-        """The kernel that merges states."""
         return merge_kernel(self.plan, self._kind, self._key_nulls)
 
     def merge(self, partial: pa.RecordBatch) -> None:
@@ -204,24 +207,39 @@ class PaneStore:
         self._nullable = [True] * len(self._nullable)
         del encoded
 
-    def partials(self, start: int) -> pa.RecordBatch:
-        """Takes a pane out as rows that another store can `merge`.
+    def partials(self, *starts: int) -> pa.RecordBatch:
+        """Takes panes out as rows that another store can `merge`.
 
         Returns:
             The key columns, ``window_start`` (int64, ns), ``state`` (fixed-size binary), and the values
             beside it, by `AccumulatorPlan.kept_fields`.
         """
-        return self.rows_of(self._closed(self._take_out(start), partial=True), start)
+        return self.rows_of([(self.pop(start, partial=True), start) for start in starts])
 
-    def rows_of(self, closed: Closed, start: int) -> pa.RecordBatch:
-        """A window's state in its partial form, as rows that another store can `merge` under `start`."""
-        state = np.ascontiguousarray(closed.state)
-        rows = len(state)
-        column = pa.Array.from_buffers(self._state_type, rows, [None, pa.py_buffer(state)])
-        starts = pa.array(np.full(rows, start, dtype=np.int64))
-        schema = self.key_schema.append(pa.field("window_start", pa.int64()))
-        schema = pa.schema([*schema, pa.field("state", self._state_type), *self.plan.kept_fields])
-        return pa.RecordBatch.from_arrays([*closed.keys.columns, starts, column, *closed.kept], schema=schema)
+    def rows_of(self, windows: Sequence[tuple[Closed, int]]) -> pa.RecordBatch:
+        """Windows in their partial form, as rows that another store can `merge`: each under its number."""
+        parts = [closed for closed, _ in windows]
+        counts = [len(part.state) for part in parts]
+        state = np.concatenate([part.state for part in parts])
+        column = pa.Array.from_buffers(self._state_type, len(state), [None, pa.py_buffer(state)])
+        starts = np.repeat(np.array([start for _, start in windows], dtype=np.int64), counts)
+        keys = [concat(columns) for columns in zip(*(part.keys.columns for part in parts), strict=True)]
+        kept = [concat(columns) for columns in zip(*(part.kept for part in parts), strict=True)]
+        columns = [*keys, pa.array(starts), column, *kept]
+        return pa.RecordBatch.from_arrays(columns, schema=self._partial_schema)
+
+    def gathered(self, starts: Iterable[int]) -> Iterator[list[int]]:
+        """Panes in groups, in order: a large one by itself, small ones together."""
+        group: list[int] = []
+        rows = 0
+        for start in starts:
+            group.append(start)
+            rows += self._panes[start].count
+            if rows >= GATHERED_ROWS:
+                yield group
+                group, rows = [], 0
+        if group:
+            yield group
 
     def pop(self, start: int, partial: bool = False) -> Closed:
         """Takes out the pane that starts at `start`; its memory is free once the result is.
@@ -284,9 +302,10 @@ class PaneStore:
             kept = batch.columns[columns + 1 + len(saved) :]
             self._merge(keys_of(batch, self.key_schema), starts, address(state), kept)
 
-    @property
-    def _state_type(self) -> pa.DataType:
-        return pa.binary(8 * len(self.plan.words))
+    @cached_property
+    def _partial_schema(self) -> pa.Schema:
+        own = [pa.field("window_start", pa.int64()), pa.field("state", self._state_type)]
+        return pa.schema([*self.key_schema, *own, *self.plan.kept_fields])
 
     @property
     def _snapshot_schema(self) -> pa.Schema:

@@ -74,6 +74,9 @@ class Accumulator:
     merge: Callable[..., None]
     add_nullable: Callable[..., None] | None = None
 
+    def __hash__(self) -> int:
+        return hash(self.name)
+
     @property
     def keeps_values(self) -> bool:
         """Whether its values lie beside the records."""
@@ -161,5 +164,5 @@ def typed_values(words: npt.NDArray[Any], null: npt.NDArray[np.bool_], data_type
         return pa.array(values != 0, mask=mask)
     if mask is not None:
         values = np.where(mask, np.zeros(1, values.dtype), values)
-    stored = values.astype(storage_dtype(data_type), copy=False)
-    return pa.array(stored, mask=mask).view(data_type)
+    found = pa.array(values.astype(storage_dtype(data_type), copy=False), mask=mask)
+    return found if found.type == data_type else found.view(data_type)

@@ -91,10 +91,11 @@ def total(accumulator: Accumulator, words: Int64s) -> npt.NDArray[np.float64]:
         words: shape (keys, 2), as int64.
     """
     if accumulator is FLOAT_SUM:
-        doubles = np.ascontiguousarray(words).view(np.float64)
+        sums = np.ascontiguousarray(words[:, 0]).view(np.float64)
         with np.errstate(invalid="ignore"):
-            both = doubles[:, 0] + doubles[:, 1]
-        return np.where(np.isfinite(both), both, doubles[:, 0])
+            both: npt.NDArray[np.float64] = sums + words[:, 1].view(np.float64)
+        finite = np.isfinite(both)
+        return both if finite.all() else np.where(finite, both, sums)
     low, high = words[:, 0], words[:, 1]
     result = low.astype(np.float64)
     for row in np.flatnonzero(high != low >> 63):
