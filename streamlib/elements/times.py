@@ -139,7 +139,7 @@ def add_time(time: int, delta: int) -> int:
 
 
 def times_ns(column: pa.Array, name: str) -> npt.NDArray[np.int64]:
-    """A timestamp or date column as int64 ns, read-only and without copying where its unit is ns.
+    """A timestamp or date column as int64 ns, without copying where its unit is ns.
 
     The column must hold no nulls.
 
@@ -161,19 +161,21 @@ def times_ns(column: pa.Array, name: str) -> npt.NDArray[np.int64]:
     if len(column) == 0:
         return np.empty(0, dtype=np.int64)
     assert column.null_count == 0, "times_ns takes no nulls"
-    if column.type.unit != "ns":
-        try:
-            column = column.cast(pa.timestamp("ns", column.type.tz))
-        except pa.ArrowInvalid:
-            low, high = (_instant(extreme(column)) for extreme in (pc.min, pc.max))
-            raise DataError(
-                f"column {name!r} has a time that does not fit into nanoseconds",
-                expected="years 1677 to 2262",
-                got=low if low == high else f"{low} to {high}",
-                hint='is its unit right? seconds are sl.from_epoch(col("t"), "s"), milliseconds "ms"',
-            ) from None
     values: npt.NDArray[np.int64] = np.frombuffer(column.buffers()[1], dtype=np.int64)
-    return values[column.offset : column.offset + len(column)]
+    values = values[column.offset : column.offset + len(column)]
+    factor = _UNITS_NS[column.type.unit]
+    if factor == 1:
+        return values
+    most = MAX_TIME // factor
+    if values.min() < -most or values.max() > most:
+        low, high = (_instant(extreme(column)) for extreme in (pc.min, pc.max))
+        raise DataError(
+            f"column {name!r} has a time that does not fit into nanoseconds",
+            expected="years 1677 to 2262",
+            got=low if low == high else f"{low} to {high}",
+            hint='is its unit right? seconds are sl.from_epoch(col("t"), "s"), milliseconds "ms"',
+        )
+    return values * np.int64(factor)
 
 
 def _instant(time: pa.TimestampScalar) -> str:
