@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from streamlib.aggregates.accumulators.base import Accumulator, Style, Word
 from streamlib.kernels._jit import inline
+from streamlib.kernels.choosing import mask_of, store_where
 from streamlib.kernels.columns import decoded_type, is_word, lane
 from streamlib.kernels.memory import I64, load_i64, store_i64
 
@@ -24,18 +25,18 @@ _MIN, _MAX = -(2**63), 2**63 - 1
 @inline
 def add_first(record: I64, word: I64, time: I64, value: I64) -> None:
     """Replaces when strictly earlier."""
-    if time < load_i64(record, word):
-        store_i64(record, word, time)
-        store_i64(record, word + 1, value)
+    mask = mask_of(time < load_i64(record, word))
+    store_where(mask, record, word, time)
+    store_where(mask, record, word + 1, value)
 
 
 @inline
 def add_first_nullable(record: I64, word: I64, time: I64, value: I64, null: bool) -> None:
     """Replaces when strictly earlier, by a value that may be null."""
-    if time < load_i64(record, word):
-        store_i64(record, word, time)
-        store_i64(record, word + 1, value)
-        store_i64(record, word + 2, np.int64(null))
+    mask = mask_of(time < load_i64(record, word))
+    store_where(mask, record, word, time)
+    store_where(mask, record, word + 1, value)
+    store_where(mask, record, word + 2, np.int64(null))
 
 
 @inline
@@ -49,18 +50,18 @@ def merge_first(record: I64, source: I64, word: I64) -> None:
 @inline
 def add_last(record: I64, word: I64, time: I64, value: I64) -> None:
     """Replaces when not earlier."""
-    if time >= load_i64(record, word):
-        store_i64(record, word, time)
-        store_i64(record, word + 1, value)
+    mask = mask_of(time >= load_i64(record, word))
+    store_where(mask, record, word, time)
+    store_where(mask, record, word + 1, value)
 
 
 @inline
 def add_last_nullable(record: I64, word: I64, time: I64, value: I64, null: bool) -> None:
     """Replaces when not earlier, by a value that may be null."""
-    if time >= load_i64(record, word):
-        store_i64(record, word, time)
-        store_i64(record, word + 1, value)
-        store_i64(record, word + 2, np.int64(null))
+    mask = mask_of(time >= load_i64(record, word))
+    store_where(mask, record, word, time)
+    store_where(mask, record, word + 1, value)
+    store_where(mask, record, word + 2, np.int64(null))
 
 
 @inline
@@ -84,19 +85,19 @@ def is_before(record: I64, word: I64, time: I64, order: I64, sub: I64) -> bool:
 
 
 @inline
-def put_ordered(record: I64, word: I64, time: I64, order: I64, sub: I64, value: I64) -> None:
-    """Writes the words of a row, but for null."""
-    store_i64(record, word, time)
-    store_i64(record, word + 1, order)
-    store_i64(record, word + 2, sub)
-    store_i64(record, word + 3, value)
+def put_ordered(mask: I64, record: I64, word: I64, time: I64, order: I64, sub: I64, value: I64) -> None:
+    """Writes the words of a row, but for null, where `mask` is -1."""
+    store_where(mask, record, word, time)
+    store_where(mask, record, word + 1, order)
+    store_where(mask, record, word + 2, sub)
+    store_where(mask, record, word + 3, value)
 
 
 @inline
 def add_first_ordered(record: I64, word: I64, time: I64, order: I64, sub: I64, value: I64) -> None:
     """Replaces when strictly before."""
-    if is_before(record, word, time, order, sub):
-        put_ordered(record, word, time, order, sub, value)
+    mask = mask_of(is_before(record, word, time, order, sub))
+    put_ordered(mask, record, word, time, order, sub, value)
 
 
 @inline
@@ -104,9 +105,9 @@ def add_first_ordered_nullable(
     record: I64, word: I64, time: I64, order: I64, sub: I64, value: I64, null: bool
 ) -> None:
     """Replaces when strictly before, by a value that may be null."""
-    if is_before(record, word, time, order, sub):
-        put_ordered(record, word, time, order, sub, value)
-        store_i64(record, word + 4, np.int64(null))
+    mask = mask_of(is_before(record, word, time, order, sub))
+    put_ordered(mask, record, word, time, order, sub, value)
+    store_where(mask, record, word + 4, np.int64(null))
 
 
 @inline
@@ -121,8 +122,8 @@ def merge_first_ordered(record: I64, source: I64, word: I64) -> None:
 @inline
 def add_last_ordered(record: I64, word: I64, time: I64, order: I64, sub: I64, value: I64) -> None:
     """Replaces when not before."""
-    if not is_before(record, word, time, order, sub):
-        put_ordered(record, word, time, order, sub, value)
+    mask = mask_of(not is_before(record, word, time, order, sub))
+    put_ordered(mask, record, word, time, order, sub, value)
 
 
 @inline
@@ -130,9 +131,9 @@ def add_last_ordered_nullable(
     record: I64, word: I64, time: I64, order: I64, sub: I64, value: I64, null: bool
 ) -> None:
     """Replaces when not before, by a value that may be null."""
-    if not is_before(record, word, time, order, sub):
-        put_ordered(record, word, time, order, sub, value)
-        store_i64(record, word + 4, np.int64(null))
+    mask = mask_of(not is_before(record, word, time, order, sub))
+    put_ordered(mask, record, word, time, order, sub, value)
+    store_where(mask, record, word + 4, np.int64(null))
 
 
 @inline

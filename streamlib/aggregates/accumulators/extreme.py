@@ -13,8 +13,9 @@ import pyarrow as pa
 
 from streamlib.aggregates.accumulators.base import Accumulator, Style, Word
 from streamlib.kernels._jit import inline
+from streamlib.kernels.choosing import mask_of, store_where
 from streamlib.kernels.columns import decoded_type, is_word, lane
-from streamlib.kernels.memory import F64, I64, load_f64, load_i64, load_u64, store_f64, store_i64, store_u64
+from streamlib.kernels.memory import F64, I64, load_f64, load_i64, load_u64, store_f64
 
 _NAN_BITS = struct.unpack("<q", struct.pack("<d", float("nan")))[0]
 
@@ -22,45 +23,41 @@ _NAN_BITS = struct.unpack("<q", struct.pack("<d", float("nan")))[0]
 @inline
 def min_int(record: I64, word: I64, value: I64) -> None:
     """Keeps the smaller one."""
-    if value < load_i64(record, word):
-        store_i64(record, word, value)
+    store_where(mask_of(value < load_i64(record, word)), record, word, value)
 
 
 @inline
 def max_int(record: I64, word: I64, value: I64) -> None:
     """Keeps the larger one."""
-    if value > load_i64(record, word):
-        store_i64(record, word, value)
+    store_where(mask_of(value > load_i64(record, word)), record, word, value)
 
 
 @inline
 def min_uint(record: I64, word: I64, value: I64) -> None:
     """Keeps the smaller one."""
-    if value < load_u64(record, word):
-        store_u64(record, word, value)
+    store_where(mask_of(value < load_u64(record, word)), record, word, value)
 
 
 @inline
 def max_uint(record: I64, word: I64, value: I64) -> None:
     """Keeps the larger one."""
-    if value > load_u64(record, word):
-        store_u64(record, word, value)
+    store_where(mask_of(value > load_u64(record, word)), record, word, value)
 
 
 @inline
 def min_float(record: I64, word: I64, value: F64) -> None:
     """Keeps the smaller one; NaN never replaces, a number always replaces NaN."""
     kept = load_f64(record, word)
-    if value < kept or (kept != kept and value == value):
-        store_f64(record, word, value)
+    better = (value < kept) | ((kept != kept) & (value == value))
+    store_f64(record, word, value if better else kept)
 
 
 @inline
 def max_float(record: I64, word: I64, value: F64) -> None:
     """Keeps the larger one; NaN never replaces, a number always replaces NaN."""
     kept = load_f64(record, word)
-    if value > kept or (kept != kept and value == value):
-        store_f64(record, word, value)
+    better = (value > kept) | ((kept != kept) & (value == value))
+    store_f64(record, word, value if better else kept)
 
 
 @inline
