@@ -31,6 +31,7 @@ _PLACES_MIN = 64
 _LOAD = 0.6
 _LOAD_SMALL = 0.25
 _PLACES_SMALL = 2**16  # half a megabyte: a table up to here fits into the second-level cache
+_PLACES_TINY = 2**13
 _SLOTS_MAX = 2**31
 _ARENA_MIN = 4096
 _LARGE = 2**20
@@ -50,6 +51,8 @@ def table_room(places: int) -> int:
     A small table is kept sparse: a search that goes on past the first place is a mispredicted branch,
     which costs more than the cache the empty places take. A large one misses the cache anyway.
     """
+    if places <= _PLACES_TINY:
+        return places // 8
     return int(places * (_LOAD_SMALL if places <= _PLACES_SMALL else _LOAD))
 
 
