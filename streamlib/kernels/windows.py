@@ -23,8 +23,8 @@ def window_start(time: I64, size: I64, offset: I64) -> I64:
 
 
 @inline
-def write_starts(times: I64, rows: I64, size: I64, offset: I64, starts: I64) -> None:
-    """Writes the window start of each of `rows` times; both are addresses.
+def write_starts(times: I64, rows: I64, size: I64, offset: I64, starts: I64) -> bool:
+    """Writes the window start of each of `rows` times; both are addresses. Says whether all are one.
 
     Times are taken relative to the window of the smallest one and multiplied by 1 / size in floating
     point, which is off by at most one window while there are fewer than 2**50 (the product has a
@@ -38,6 +38,10 @@ def write_starts(times: I64, rows: I64, size: I64, offset: I64, starts: I64) -> 
         high = max(high, time)
     base = window_start(low, size, offset)
     span = np.uint64(high) - np.uint64(base)
+    if span < np.uint64(size) and base != _MIN:
+        for i in range(rows):
+            store_i64(starts, i, base)
+        return True
     if (
         span < _SPAN_MAX
         and span // np.uint64(size) < _WINDOWS_MAX
@@ -54,3 +58,4 @@ def write_starts(times: I64, rows: I64, size: I64, offset: I64, starts: I64) -> 
     else:
         for i in range(rows):
             store_i64(starts, i, window_start(load_i64(times, i), size, offset))
+    return False

@@ -170,9 +170,10 @@ def _frame(name: str, plan: AccumulatorPlan, variant: Variant, body: _Body) -> K
         "        if wanted != 0:",
         "            found = wanted + 8 * row",
         "        if given_starts == 0:",
-        f"            write_starts(times + 8 * row, count, {c(layout.CALL_SIZE)}, {c(layout.CALL_OFFSET)}, starts)",
+        f"            one_start = write_starts(times + 8 * row, count, {c(layout.CALL_SIZE)}, {c(layout.CALL_OFFSET)}, starts)",
         "        else:",
         "            starts = given_starts + 8 * row",
+        "            one_start = False",
     )
     key_row = "row" if kind is not KeyKind.NONE else "0"
     if is_bytes:
@@ -214,7 +215,7 @@ def _find_lines(plan: AccumulatorPlan, variant: Variant, head: int, key_row: str
         f"                {head + len(plan.words)}, found,",
         "            )",
         "        served = find_records(",
-        "            count, starts, words,",
+        "            count, one_start, starts, words,",
         f"            {is_bytes}, {c(layout.CALL_KEY_OFFSETS)} + 4 * row, {c(layout.CALL_KEY_DATA)},",
         f"            {variant.key_nulls}, {c(layout.CALL_KEY_VALIDITY)}, {c(layout.CALL_KEY_BIT)} + {key_row},",
         f"            {c(layout.CALL_DIRECTORY)}, {c(layout.CALL_DIRECTORY_MASK)}, {c(layout.CALL_TEMPLATE)},",

@@ -163,6 +163,7 @@ def same_bytes(pane: I64, record: I64, address: I64, length: I64) -> bool:
 @inline
 def find_records(
     rows: I64,
+    one_start: bool,
     starts: I64,
     words: I64,
     long_keys: bool,
@@ -186,6 +187,7 @@ def find_records(
     Stops at a row whose pane is missing or full, and says so in `report`.
 
     Args:
+        one_start: all rows have the same window start.
         starts, words: addresses of window starts and key words of the rows.
         long_keys: key words may stand for bytes in the arena (BYTES keys).
         offsets, data: the bytes of the keys, where long.
@@ -193,9 +195,12 @@ def find_records(
         notes: address of pairs (pane number, batch row) of new slots; `report` counts them.
         first_row: the batch row of row 0.
     """
+    start = load_i64(starts, 0)
+    pane = find_pane(directory, directory_mask, start)
     for i in range(rows):
-        start = load_i64(starts, i)
-        pane = find_pane(directory, directory_mask, start)
+        if not one_start:
+            start = load_i64(starts, i)
+            pane = find_pane(directory, directory_mask, start)
         table = load_i64(pane, PANE_TABLE)
         if table == 0:
             store_i64(report, REPORT_REASON, NO_PANE)
