@@ -22,4 +22,4 @@ def mask_of(condition: bool) -> I64:
 def store_where(mask: I64, base: I64, index: I64, value: I64) -> None:
     """Writes `value` where `mask` is -1; where it is 0, what is there stays."""
     kept = load_i64(base, index)
-    store_i64(base, index, kept ^ ((kept ^ np.int64(value)) & mask))
+    store_i64(base, index, kept ^ ((kept ^ value) & mask))

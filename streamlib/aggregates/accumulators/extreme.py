@@ -15,7 +15,7 @@ from streamlib.aggregates.accumulators.base import Accumulator, Style, Word
 from streamlib.kernels._jit import inline
 from streamlib.kernels.choosing import mask_of, store_where
 from streamlib.kernels.columns import decoded_type, is_word, lane
-from streamlib.kernels.memory import F64, I64, load_f64, load_i64, load_u64, store_f64
+from streamlib.kernels.memory import F64, I64, load_f64, load_i64, load_u64, store_f64, store_u64
 
 _NAN_BITS = struct.unpack("<q", struct.pack("<d", float("nan")))[0]
 
@@ -35,13 +35,15 @@ def max_int(record: I64, word: I64, value: I64) -> None:
 @inline
 def min_uint(record: I64, word: I64, value: I64) -> None:
     """Keeps the smaller one."""
-    store_where(mask_of(value < load_u64(record, word)), record, word, value)
+    if value < load_u64(record, word):
+        store_u64(record, word, value)
 
 
 @inline
 def max_uint(record: I64, word: I64, value: I64) -> None:
     """Keeps the larger one."""
-    store_where(mask_of(value > load_u64(record, word)), record, word, value)
+    if value > load_u64(record, word):
+        store_u64(record, word, value)
 
 
 @inline
