@@ -17,7 +17,7 @@ from streamlib.aggregates.accumulators.base import Accumulator, Style, Word
 from streamlib.kernels._jit import inline
 from streamlib.kernels.choosing import mask_of, store_where
 from streamlib.kernels.columns import decoded_type, is_word, lane
-from streamlib.kernels.memory import I64, load_i64, store_i64
+from streamlib.kernels.memory import I64, load_i64
 
 _MIN, _MAX = -(2**63), 2**63 - 1
 
@@ -42,9 +42,9 @@ def add_first_nullable(record: I64, word: I64, time: I64, value: I64, null: bool
 @inline
 def merge_first(record: I64, source: I64, word: I64) -> None:
     """Replaces when strictly earlier."""
-    if load_i64(source, word) < load_i64(record, word):
-        for k in range(3):
-            store_i64(record, word + k, load_i64(source, word + k))
+    mask = mask_of(load_i64(source, word) < load_i64(record, word))
+    for k in range(3):
+        store_where(mask, record, word + k, load_i64(source, word + k))
 
 
 @inline
@@ -67,9 +67,9 @@ def add_last_nullable(record: I64, word: I64, time: I64, value: I64, null: bool)
 @inline
 def merge_last(record: I64, source: I64, word: I64) -> None:
     """Replaces when not earlier."""
-    if load_i64(source, word) >= load_i64(record, word):
-        for k in range(3):
-            store_i64(record, word + k, load_i64(source, word + k))
+    mask = mask_of(load_i64(source, word) >= load_i64(record, word))
+    for k in range(3):
+        store_where(mask, record, word + k, load_i64(source, word + k))
 
 
 @inline
@@ -114,9 +114,9 @@ def add_first_ordered_nullable(
 def merge_first_ordered(record: I64, source: I64, word: I64) -> None:
     """Replaces when strictly before."""
     time, order, sub = load_i64(source, word), load_i64(source, word + 1), load_i64(source, word + 2)
-    if is_before(record, word, time, order, sub):
-        for k in range(5):
-            store_i64(record, word + k, load_i64(source, word + k))
+    mask = mask_of(is_before(record, word, time, order, sub))
+    for k in range(5):
+        store_where(mask, record, word + k, load_i64(source, word + k))
 
 
 @inline
@@ -140,9 +140,9 @@ def add_last_ordered_nullable(
 def merge_last_ordered(record: I64, source: I64, word: I64) -> None:
     """Replaces when not before."""
     time, order, sub = load_i64(source, word), load_i64(source, word + 1), load_i64(source, word + 2)
-    if not is_before(record, word, time, order, sub):
-        for k in range(5):
-            store_i64(record, word + k, load_i64(source, word + k))
+    mask = mask_of(not is_before(record, word, time, order, sub))
+    for k in range(5):
+        store_where(mask, record, word + k, load_i64(source, word + k))
 
 
 _FUNCTIONS: dict[tuple[str, bool], tuple[Callable[..., None], ...]] = {
