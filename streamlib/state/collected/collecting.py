@@ -20,7 +20,14 @@ from streamlib.aggregates.accumulators import (
 )
 from streamlib.aggregates.plan import AccumulatorPlan
 from streamlib.kernels.columns import decoded, decoded_type, is_word, values_of, word_column
-from streamlib.state.collected.direct import add_directly, append_words, insert_near, insert_wide_words
+from streamlib.state.collected.direct import (
+    add_directly,
+    append_words,
+    begin_near,
+    insert_near,
+    insert_wide_words,
+    set_bits,
+)
 from streamlib.state.collected.grouping import Located
 from streamlib.state.collected.kept_columns import KeptColumns
 from streamlib.state.collected.kept_distinct import KeptDistinct
@@ -33,10 +40,9 @@ Int64s = npt.NDArray[np.int64]
 
 _KINDS: dict[type[Collected], Any] = {
     Buckets: KeptBuckets,
-    Distinct: KeptDistinct,
     Registers: KeptRegisters,
 }
-_DIRECT = {"words": append_words, "near": insert_near, "wide": insert_wide_words}
+_DIRECT = {"words": append_words, "bits": set_bits, "near": insert_near, "wide": insert_wide_words}
 _ROOM_MIN = 64
 
 
@@ -50,23 +56,26 @@ class Collecting:
     def __init__(self, plan: AccumulatorPlan) -> None:
         self._plan = plan
         self._first = len(plan.kept)
-        self._rooms = [_ROOM_MIN] * len(plan.collected)
+        self._likes: list[Any] = [None] * len(plan.collected)
 
     def open(self, pane: Pane) -> None:
         """Readies a new pane."""
         pane.collected = [
-            self._made(item.collected, self._plan.input_types[item.input], room)
-            for item, room in zip(self._plan.collected, self._rooms, strict=True)
+            self._made(item.collected, self._plan.input_types[item.input], like)
+            for item, like in zip(self._plan.collected, self._likes, strict=True)
         ]
 
-    def _made(self, collected: Collected, kind: pa.DataType, room: int) -> Any:
+    def _made(self, collected: Collected, kind: pa.DataType, like: Any) -> Any:
+        """One that begins as the one of the pane before has told."""
         if isinstance(collected, Rows):
             if collected.is_plain and is_word(collected.item_type(kind)):
-                return KeptWords(collected, collected.item_type(kind), room)
+                return KeptWords(collected, collected.item_type(kind), like or _ROOM_MIN)
             return KeptRows(collected, collected.item_type(kind))
         if isinstance(collected, StateColumns):
             return KeptColumns(collected)
-        return _KINDS[type(collected)](collected, collected.value_type(kind), room)
+        if isinstance(collected, Distinct):
+            return KeptDistinct(collected, collected.value_type(kind), like)
+        return _KINDS[type(collected)](collected, collected.value_type(kind), like or _ROOM_MIN)
 
     def add(
         self,
@@ -84,16 +93,19 @@ class Collecting:
             located: where the rows belong.
             inputs: the plan's columns.
         """
-        orders = np.arange(order, order + len(time)) if isinstance(order, int) else order
+        orders: Int64s | None = None
+        touched = located.panes()
         for number, item in enumerate(self._plan.collected):
             column = inputs[item.input]
-            done = self._directly(panes, located, number, column)
+            done = self._directly(panes, touched, located, number, column)
             if done == len(time):
                 continue
             if done:
                 self._add_rest(panes, located, number, item.collected, column, done)
                 continue
             if isinstance(item.collected, Rows):
+                if orders is None and order is not None:
+                    orders = np.arange(order, order + len(time)) if isinstance(order, int) else order
                 which, values = item.collected.items(column, time, orders, sub)
             else:
                 which, values = item.collected.chosen(column)
@@ -112,7 +124,14 @@ class Collecting:
             part = _own(values) if rows is None else values.take(pa.array(rows))
             panes[pane].collected[number].add(slots, part)
 
-    def _directly(self, panes: Mapping[int, Pane], located: Located, number: int, column: pa.Array) -> int:
+    def _directly(
+        self,
+        panes: Mapping[int, Pane],
+        touched: Sequence[int],
+        located: Located,
+        number: int,
+        column: pa.Array,
+    ) -> int:
         """Adds rows in one loop over all panes, where values are words; returns how many it added."""
         item = self._plan.collected[number]
         if item.collected.filtered or not isinstance(item.collected, Rows | Distinct) or item.collected.nulls:
@@ -120,15 +139,21 @@ class Collecting:
         kind = decoded_type(column.type)
         if not is_word(kind):
             return 0
-        kept = {n: (panes[n].collected[number], panes[n].count) for n in located.panes()}
-        forms = {getattr(one, "form", "") for one, _ in kept.values()}
-        function = _DIRECT.get(next(iter(forms))) if len(forms) == 1 else None
-        if function is None:
+        forms: dict[str, dict[int, tuple[Any, int]]] = {}
+        for n in touched:
+            one = panes[n].collected[number]
+            forms.setdefault(getattr(one, "form", ""), {})[n] = one, panes[n].count
+        if not forms.keys() <= _DIRECT.keys():
             return 0
         column = decoded(column)
         if pa.types.is_floating(kind) and isinstance(item.collected, Distinct):
             column = _canonical(column)
-        return add_directly(function, kept, located, word_column(column))
+        words = word_column(column)
+        near = [one for one, _ in forms.get("near", {}).values()]
+        if near and not begin_near(near, words, len(column)):
+            return len(column)  # nothing but nulls
+        # What sets have taken may be added again, so each form can stop where it likes.
+        return min(add_directly(_DIRECT[form], kept, touched, located, words) for form, kept in forms.items())
 
     def _add_rest(
         self,
@@ -152,7 +177,7 @@ class Collecting:
 
     def values(self, pane: Pane, partial: bool, slots: Int64s | None = None) -> list[pa.Array]:
         """What each slot of a pane has, or some: for other stores (partial), or for results."""
-        self._rooms = [getattr(kept, "room", _ROOM_MIN) for kept in pane.collected]
+        self._likes = [getattr(kept, "like", None) for kept in pane.collected]
         return [
             kept.partial(pane.count, slots) if partial else kept.final(pane.count, slots)
             for kept in pane.collected

@@ -17,6 +17,7 @@ from streamlib.state.probe import find_pane
 
 Int64s = npt.NDArray[np.int64]
 Int32s = npt.NDArray[np.int32]
+Uint8s = npt.NDArray[np.uint8]
 
 _DENSE_MAX = 65_536
 
@@ -76,6 +77,23 @@ def order_by_slot(slots: Int32s, offsets: Int64s, order: Int64s) -> None:
     offsets[0] = 0
 
 
+@kernel("UniTuple(int64, 2)(ints)")
+def number_range(numbers: Int64s) -> tuple[I64, I64]:
+    """The smallest and the largest of some numbers."""
+    low, high = numbers[0], numbers[0]
+    for i in range(len(numbers)):
+        low = min(low, numbers[i])
+        high = max(high, numbers[i])
+    return low, high
+
+
+@kernel("void(ints, int64, uint8[::1])")
+def mark_numbers(numbers: Int64s, low: I64, flags: Uint8s) -> None:
+    """Sets the flags of the numbers that occur, less `low`."""
+    for i in range(len(numbers)):
+        flags[numbers[i] - low] = 1
+
+
 def sorted_by_slot(slots: Int32s, count: int) -> tuple[Int64s, Int64s]:
     """Where each slot's rows begin, shape (count + 1,), and the rows in that order."""
     offsets, order = np.zeros(count + 1, dtype=np.int64), np.empty(len(slots), dtype=np.int64)
@@ -102,11 +120,15 @@ class Located:
             return [self.number]
         if len(self.numbers) == 0:
             return []
-        low, high = int(self.numbers.min()), int(self.numbers.max())
+        low, high = number_range(self.numbers)
+        if high - low < 2:
+            return list(range(low, high + 1))
         if high - low > _DENSE_MAX:
             found: list[int] = np.unique(self.numbers).tolist()
             return found
-        present: list[int] = (np.flatnonzero(np.bincount(self.numbers - low)) + low).tolist()
+        flags = np.zeros(high - low + 1, dtype=np.uint8)
+        mark_numbers(self.numbers, low, flags)
+        present: list[int] = (np.flatnonzero(flags) + low).tolist()
         return present
 
     def since(self, row: int) -> Located:

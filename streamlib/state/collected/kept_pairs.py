@@ -64,7 +64,7 @@ class _Pairs:
     """What sketches share.
 
     Attributes:
-        room: places of the table, for that of the next pane.
+        like: places of the table, for that of the next pane.
     """
 
     def __init__(self, table: PairTable) -> None:
@@ -76,7 +76,7 @@ class _Pairs:
         return self._table.nbytes
 
     @property
-    def room(self) -> int:
+    def like(self) -> int:
         return self._table.places
 
     def drop(self, slots: Int64s) -> None:

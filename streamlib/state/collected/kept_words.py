@@ -54,8 +54,8 @@ class KeptWords:
         assert not (collected.nulls or collected.placed or collected.shrink), "values alone"
         self._kind = kind
         self._count = 0
-        self._slots = np.empty(room, dtype=np.int32)
-        self._words = np.empty(room, dtype=np.int64)
+        self._slots = np.empty(room + 1, dtype=np.int32)  # `direct` writes behind the last one
+        self._words = np.empty(room + 1, dtype=np.int64)
 
     @property
     def nbytes(self) -> int:
@@ -63,14 +63,14 @@ class KeptWords:
         return self._slots.nbytes + self._words.nbytes
 
     @property
-    def room(self) -> int:
+    def like(self) -> int:
         """For how many values the next pane may begin."""
         return max(64, self._count + self._count // 8)
 
     def card(self, slots: int) -> Int64s:
         """What `direct` adds to it by."""
         places = [address(self._words), address(self._slots), 0, 0, 0, 0]
-        return np.array([self._count, len(self._slots), *places], dtype=np.int64)
+        return np.array([self._count, len(self._slots) - 1, *places], dtype=np.int64)
 
     def used(self, count: int) -> None:
         """So many values are in it now."""
@@ -117,6 +117,7 @@ class KeptWords:
         self._count = len(stays)
 
     def _reserve(self, room: int) -> None:
-        slots, words = np.empty(max(64, room), np.int32), np.empty(max(64, room), np.int64)
+        room = max(64, room) + 1
+        slots, words = np.empty(room, np.int32), np.empty(room, np.int64)
         slots[: self._count], words[: self._count] = self._slots[: self._count], self._words[: self._count]
         self._slots, self._words = slots, words

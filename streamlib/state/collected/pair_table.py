@@ -132,6 +132,17 @@ def compact_words(table: Uint64s, found: Uint64s, places: Int64s) -> I64:
     return count
 
 
+@kernel("UniTuple(int64, 2)(words)")
+def code_range(table: Uint64s) -> tuple[I64, I64]:
+    """The lowest and the highest code of a table's words."""
+    low, high = _CODE_MASK, _ZERO
+    for place in range(len(table)):
+        code = table[place] & _CODE_MASK
+        low = min(low, code - np.uint64(table[place] == _ZERO))  # of a free place the largest uint64
+        high = max(high, code)
+    return np.int64(low), np.int64(high)
+
+
 def pair_words(slots: Int64s, codes: Int64s) -> Uint64s:
     """The words of pairs."""
     words: Uint64s = ((slots + 1) << CODE_BITS).view(np.uint64) | codes.view(np.uint64)
@@ -238,6 +249,10 @@ class PairTable:
         words, counts = self.words()
         slots = (words >> _BITS).view(np.int64) - 1
         return slots, (words & _CODE_MASK).view(np.int64), counts
+
+    def code_range(self) -> tuple[int, int]:
+        """The lowest and the highest code; there are pairs."""
+        return code_range(self._table)
 
     def per_slot(self, slots: int) -> Int64s:
         """How many pairs each of the slots has; not of a table with a shift or counts."""
