@@ -28,7 +28,7 @@ from streamlib.aggregates import (
     TopK,
     TopKBy,
 )
-from streamlib.aggregates.quantile import INTERPOLATIONS
+from streamlib.aggregates.selection import INTERPOLATIONS
 from streamlib.state import PaneStore, SlotTable
 from streamlib.testing import check_aggregate
 

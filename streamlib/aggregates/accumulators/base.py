@@ -133,6 +133,7 @@ class Finished:
         values: what is kept beside the records, a row per key: the values of accumulators, and what is
             collected.
         derived: the state of the columns made of this one.
+        memo: what one aggregate has worked out and others over this input can use.
     """
 
     rows: Int64s
@@ -142,6 +143,7 @@ class Finished:
     ordered: bool = False
     values: Mapping[Any, pa.Array] = field(default_factory=dict)
     derived: Mapping[Derived, Finished] = field(default_factory=dict)
+    memo: dict[Any, Any] = field(default_factory=dict)
 
     def of(self, column: Derived) -> Finished:
         """The state of a column made of this one."""

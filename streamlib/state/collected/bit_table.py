@@ -88,7 +88,9 @@ class BitTable:
         if slots > self._limit:
             return None
         if slots > len(self._bits):
-            grown = np.zeros((min(self._limit, max(slots, 2 * len(self._bits))), self._bits.shape[1]), np.uint64)
+            grown = np.zeros(
+                (min(self._limit, max(slots, 2 * len(self._bits))), self._bits.shape[1]), np.uint64
+            )
             grown[: len(self._bits)] = self._bits
             self._bits = grown
         return np.array([0, 0, address(self._bits), 0, self.codes, base, 0, 0], dtype=np.int64)

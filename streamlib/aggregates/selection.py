@@ -1,0 +1,272 @@
+"""Quantiles of many lists at once: values go into buckets by their highest bits, and few of them are looked at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from streamlib.aggregates.sorting import LAST
+from streamlib.kernels._jit import inline, kernel
+from streamlib.kernels.memory import F64, I64, prefetch
+
+Int64s = npt.NDArray[np.int64]
+
+INTERPOLATIONS = ("nearest", "lower", "higher", "midpoint", "linear")
+_NEAREST, _LOWER, _HIGHER, _MIDPOINT, _LINEAR = range(5)
+_INSERTION_MAX = 16
+_BUCKETS_MAX = 2048
+_AHEAD = 8
+"""For how many lists ahead the values are asked for."""
+_STEP, _SHIFT, _HALF = np.uint64(6364136223846793005), np.uint64(1442695040888963407), np.uint64(32)
+"""Of the pseudo-random numbers of Knuth's MMIX."""
+_INFINITY = np.int64(0x7FF0000000000000)
+_MINUS_ZERO = np.int64(-(2**63))
+_FINITE_MAX = 1.7976931348623157e308
+
+
+@inline
+def rank_of(count: I64, quantile: F64, rule: I64) -> tuple[I64, I64, F64]:
+    """Between which two of `count` sorted values the result lies, and how far from the first, 0 to 1."""
+    place = np.float64(count - 1) * quantile
+    low = np.int64(place)
+    part = place - np.float64(low)
+    high = low + 1 if part > 0.0 else low
+    if rule == _NEAREST:
+        low = np.int64(place + 0.5)
+        high = low
+    elif rule == _LOWER:
+        high = low
+    elif rule == _HIGHER:
+        low = high
+    elif rule == _MIDPOINT:
+        part = 0.5
+    return low, high, part
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class InBuckets:
+    """Lists of values, each put into buckets by the highest bits of their keys, the buckets in order.
+
+    So any number of quantiles of the same values find theirs among a few.
+
+    Attributes:
+        offsets: where the lists begin.
+        keys: integers that compare as the values do, bucket by bucket.
+        lows: the smallest key of each list.
+        shifts: the bucket of a key is what it has above the smallest, shifted right by so many bits.
+    """
+
+    offsets: Int64s
+    keys: Int64s
+    lows: Int64s
+    shifts: Int64s
+
+    @property
+    def address(self) -> int:
+        """Of the keys."""
+        place: int = self.keys.__array_interface__["data"][0]
+        return place
+
+    @classmethod
+    def of(cls, offsets: Int64s, words: Int64s, floats: bool) -> InBuckets:
+        """The lists of some values, the bits of floats or integers."""
+        lists = len(offsets) - 1
+        lows, shifts = np.zeros(lists, dtype=np.int64), np.zeros(lists, dtype=np.int64)
+        room = np.empty(int(np.diff(offsets).max(initial=1)), dtype=np.int64)
+        keys, places = np.empty(len(words), dtype=np.int64), np.empty(_BUCKETS_MAX, dtype=np.int64)
+        fill_buckets(offsets, words, floats, room, places, keys, lows, shifts)
+        return cls(offsets, keys, lows, shifts)
+
+
+@kernel("void(ints, ints, boolean, int64[::1], int64[::1], int64[::1], int64[::1], int64[::1])")
+def fill_buckets(
+    offsets: Int64s,
+    words: Int64s,
+    floats: bool,
+    room: Int64s,
+    places: Int64s,
+    keys: Int64s,
+    lows: Int64s,
+    shifts: Int64s,
+) -> None:
+    """Makes keys of words and puts those of each list into buckets, with about two values each.
+
+    Args:
+        room: as long as the longest list.
+        places: as many as there are buckets at most.
+    """
+    for row in range(len(offsets) - 1):
+        begin = offsets[row]
+        count = offsets[row + 1] - begin
+        low, high = np.int64(LAST), ~np.int64(LAST)
+        for i in range(count):
+            key = words[begin + i]
+            if floats:
+                key = np.int64(0) if key == _MINUS_ZERO else key
+                is_nan = (key & np.int64(LAST)) > _INFINITY
+                key ^= (key >> np.int64(63)) & np.int64(LAST)
+                key = np.int64(LAST) if is_nan else key
+            room[i] = key
+            low = min(low, key)
+            high = max(high, key)
+        buckets = np.int64(1)
+        while 2 * buckets < count and buckets < _BUCKETS_MAX:
+            buckets *= 2
+        rest, shift = np.uint64(high) - np.uint64(low), np.uint64(0)
+        step = np.uint64(32)
+        while step > np.uint64(0):
+            if rest >> (shift + step - np.uint64(1)) >= np.uint64(buckets):
+                shift += step
+            step >>= np.uint64(1)
+        lows[row], shifts[row] = low, np.int64(shift)
+        for b in range(buckets):
+            places[b] = 0
+        for i in range(count):
+            places[np.int64((np.uint64(room[i]) - np.uint64(low)) >> shift)] += 1
+        total = begin
+        for b in range(buckets):
+            total += places[b]
+            places[b] = total
+        for i in range(count):
+            bucket = np.int64((np.uint64(room[i]) - np.uint64(low)) >> shift)
+            places[bucket] -= 1
+            keys[places[bucket]] = room[i]
+
+
+@inline
+def select(values: Int64s, low: I64, high: I64, wanted: I64) -> None:
+    """Moves values from `low` to before `high` so that `wanted` stands where it would if they were sorted.
+
+    With none larger before it. Quickselect (Hoare) with a partition (Lomuto) that has no branches to
+    mispredict. The pivot is the median of three values at places that no order of the values foresees.
+    Where no value lies below it, those equal to it are parted off, so that ties do no harm.
+    """
+    places = np.uint64(high)
+    while high - low > _INSERTION_MAX:
+        size = np.uint64(high - low)
+        places = places * _STEP + _SHIFT
+        a = values[low + np.int64((places >> _HALF) % size)]
+        places = places * _STEP + _SHIFT
+        b = values[low + np.int64((places >> _HALF) % size)]
+        places = places * _STEP + _SHIFT
+        c = values[low + np.int64((places >> _HALF) % size)]
+        pivot = max(min(a, b), min(max(a, b), c))
+        at = low
+        for i in range(low, high):
+            value = values[i]
+            values[i] = values[at]
+            values[at] = value
+            at += np.int64(value < pivot)
+        if at == low:
+            for i in range(low, high):
+                value = values[i]
+                values[i] = values[at]
+                values[at] = value
+                at += np.int64(value <= pivot)
+            if wanted < at:
+                return
+        if wanted < at:
+            high = at
+        else:
+            low = at
+    for i in range(low + 1, high):
+        value = values[i]
+        k = i - 1
+        while k >= low and value < values[k]:
+            values[k + 1] = values[k]
+            k -= 1
+        values[k + 1] = value
+
+
+@inline
+def between(lower: F64, upper: F64, part: F64) -> F64:
+    """The value that lies a part of the way from one to the other."""
+    if part == 0.5 and abs(lower + upper) <= _FINITE_MAX:
+        return (lower + upper) * 0.5
+    if abs(upper - lower) <= _FINITE_MAX:
+        return lower + (upper - lower) * part
+    return lower * (1.0 - part) + upper * part
+
+
+@inline
+def between_times(lower: I64, upper: I64, part: F64) -> I64:
+    """As `between`, of integers; rounded down."""
+    gap = np.uint64(upper) - np.uint64(lower)
+    if part == 0.5:
+        return lower + np.int64(gap >> np.uint64(1))
+    return lower + np.int64(np.floor(np.float64(gap) * part))
+
+
+@inline
+def bucket_end(keys: Int64s, place: I64, end: I64, low: I64, shift: I64) -> I64:
+    """Where the bucket of the key at `place` ends, before `end` or there."""
+    bucket = (np.uint64(keys[place]) - np.uint64(low)) >> np.uint64(shift)
+    place += 1
+    while place < end and (np.uint64(keys[place]) - np.uint64(low)) >> np.uint64(shift) == bucket:
+        place += 1
+    return place
+
+
+@inline
+def bucket_begin(keys: Int64s, place: I64, begin: I64, low: I64, shift: I64) -> I64:
+    """Where the bucket of the key at `place` begins, at `begin` or behind."""
+    bucket = (np.uint64(keys[place]) - np.uint64(low)) >> np.uint64(shift)
+    while place > begin and (np.uint64(keys[place - 1]) - np.uint64(low)) >> np.uint64(shift) == bucket:
+        place -= 1
+    return place
+
+
+@kernel("void(ints, int64[::1], int64, ints, ints, boolean, float64, int64, int64[::1])")
+def write_quantiles(
+    offsets: Int64s,
+    keys: Int64s,
+    address: I64,
+    lows: Int64s,
+    shifts: Int64s,
+    floats: bool,
+    quantile: F64,
+    rule: I64,
+    out: Int64s,
+) -> None:
+    """Writes the quantile of each list of values.
+
+    Args:
+        offsets, keys, lows, shifts: as those of `InBuckets`; keys move within their bucket.
+        address: of the keys.
+        floats: the keys are those of floats.
+        out: words of the same kind as the values; of an empty list nothing.
+    """
+    bits = np.empty(2, dtype=np.int64)
+    both = bits.view(np.float64)
+    for row in range(len(offsets) - 1):
+        begin, end = offsets[row], offsets[row + 1]
+        ahead = min(row + _AHEAD, len(offsets) - 2)
+        middle = np.float64(offsets[ahead + 1] - offsets[ahead]) * quantile
+        prefetch(address + 8 * (offsets[ahead] + np.int64(middle)))
+        if begin == end:
+            continue
+        low, high, part = rank_of(end - begin, quantile, rule)
+        low, high = begin + low, begin + high
+        if shifts[row] > 0:
+            first = bucket_begin(keys, low, begin, lows[row], shifts[row])
+            last = bucket_end(keys, low, end, lows[row], shifts[row])
+            select(keys, first, last, low)
+            if high > low:
+                if high == last:
+                    last = bucket_end(keys, high, end, lows[row], shifts[row])
+                least = np.int64(high)
+                for i in range(high + 1, last):
+                    least = np.int64(i) if keys[i] < keys[least] else least
+                keys[high], keys[least] = keys[least], keys[high]
+        lower = keys[low]
+        upper = keys[high]
+        if not floats:
+            out[row] = lower if lower == upper else between_times(lower, upper, part)
+            continue
+        bits[0] = lower ^ ((lower >> np.int64(63)) & np.int64(LAST))
+        bits[1] = upper ^ ((upper >> np.int64(63)) & np.int64(LAST))
+        if lower != upper:
+            both[0] = between(both[0], both[1], part)
+        out[row] = bits[0]
