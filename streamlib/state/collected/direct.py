@@ -142,21 +142,33 @@ def append_words(
 def set_bits(
     begin: I64, slots: Int64s, numbers: Int64s, low: I64, cards: Int64s, values: I64, validity: I64, bit: I64
 ) -> I64:
-    """As `append_words`, into sets with a bit for each slot and value; stops at a value that has no bit."""
-    single = len(numbers) == 0
-    for i in range(begin, len(slots)):
-        if validity != 0 and not is_valid(validity, bit + i):
-            continue
-        at = np.int64(0) if single else numbers[i] - low
-        if cards[at, VALUES] == 0:
-            continue
-        code = load_u64(values, i) - np.uint64(cards[at, BASE])
-        if code >= np.uint64(cards[at, MASK]):
-            return i
-        place = slots[i] * cards[at, MASK] + np.int64(code)
-        word = load_i64(cards[at, VALUES], place >> 6)
-        store_i64(cards[at, VALUES], place >> 6, word | (np.int64(1) << (place & 63)))
-    return len(slots)
+    """As `append_words`, into sets with a bit for each slot and value; stops where one has no bit.
+
+    Rows from where it stops on may have been added.
+    """
+    single, rows, row = len(numbers) == 0, len(slots), begin
+    while row < rows:
+        stop, first, last = min(row + _CHUNK, rows), low, low
+        if not single:
+            stop, first, last = chunk_of(row, numbers, rows)
+        for number in range(first, last + 1):
+            at = number - low
+            table, codes, base = cards[at, VALUES], cards[at, MASK], np.uint64(cards[at, BASE])
+            if table == 0:
+                continue
+            for i in range(row, stop):
+                if first != last and numbers[i] != number:
+                    continue
+                if validity != 0 and not is_valid(validity, bit + i):
+                    continue
+                code = load_u64(values, i) - base
+                if code >= np.uint64(codes):
+                    return row
+                place = slots[i] * codes + np.int64(code)
+                word = load_i64(table, place >> 6)
+                store_i64(table, place >> 6, word | (np.int64(1) << (place & 63)))
+        row = stop
+    return rows
 
 
 @kernel("int64(int64, ints, ints, int64, int64[:,::1], int64, int64, int64)")

@@ -11,8 +11,8 @@ import numpy.typing as npt
 from streamlib.kernels._jit import kernel
 from streamlib.kernels.keys import counting_sort
 from streamlib.kernels.memory import I64, load_i64
-from streamlib.kernels.windows import write_starts
-from streamlib.state.layout import CHUNK, PANE_NUMBER, PANE_RECORDS
+from streamlib.kernels.windows import window_start, write_starts
+from streamlib.state.layout import PANE_NUMBER, PANE_RECORDS
 from streamlib.state.probe import find_pane
 
 Int64s = npt.NDArray[np.int64]
@@ -20,6 +20,9 @@ Int32s = npt.NDArray[np.int32]
 Uint8s = npt.NDArray[np.uint8]
 
 _DENSE_MAX = 65_536
+_TOGETHER = 256
+"""Rows that are looked at together: mostly they are of one pane."""
+_MAX = np.int64(2**63 - 1)
 
 
 @kernel("void(int64, int64, int64, int64, int64, int64, int64, int64, int64, int64, int64[::1], int64[::1])")
@@ -47,17 +50,34 @@ def locate(
     inverse = 1.0 / np.float64(record_bytes)
     row = begin
     while row < end:
-        count = min(end - row, np.int64(CHUNK))
-        starts = given_starts + 8 * row
+        stop = min(end, row + _TOGETHER)
+        low, high = _MAX, ~_MAX
+        given = given_starts if given_starts != 0 else times
+        for i in range(row, stop):
+            low = min(low, load_i64(given, i))
+            high = max(high, load_i64(given, i))
+        start = low
+        together = low == high
         if given_starts == 0:
-            starts = scratch
-            write_starts(times + 8 * row, count, size, offset, starts)
-        for i in range(count):
-            pane = find_pane(directory, mask, load_i64(starts, i))
-            bytes_before = found[row + i] - load_i64(pane, PANE_RECORDS)
-            found[row + i] = np.int64(np.float64(bytes_before) * inverse + 0.5)
-            numbers[row + i] = load_i64(pane, PANE_NUMBER)
-        row += count
+            start = window_start(low, size, offset)
+            together = np.uint64(high) - np.uint64(start) < np.uint64(size) and start != ~_MAX
+        if together:
+            pane = find_pane(directory, mask, start)
+            records, number = load_i64(pane, PANE_RECORDS), load_i64(pane, PANE_NUMBER)
+            for i in range(row, stop):
+                found[i] = np.int64(np.float64(found[i] - records) * inverse + 0.5)
+                numbers[i] = number
+        else:
+            starts = given_starts + 8 * row
+            if given_starts == 0:
+                starts = scratch
+                write_starts(times + 8 * row, stop - row, size, offset, starts)
+            for i in range(stop - row):
+                pane = find_pane(directory, mask, load_i64(starts, i))
+                bytes_before = found[row + i] - load_i64(pane, PANE_RECORDS)
+                found[row + i] = np.int64(np.float64(bytes_before) * inverse + 0.5)
+                numbers[row + i] = load_i64(pane, PANE_NUMBER)
+        row = stop
 
 
 @kernel("void(codes, int64[::1], int64[::1])")
