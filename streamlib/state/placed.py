@@ -13,8 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from streamlib.aggregates.plan import AccumulatorPlan
-from streamlib.kernels._jit import Kernel, kernel
-from streamlib.kernels.memory import I64
+from streamlib.kernels._jit import Kernel
 from streamlib.state import layout
 from streamlib.state.closed import Closed
 from streamlib.state.fused import Variant, add_kernel, merge_kernel, merge_panes_kernel
@@ -30,23 +29,6 @@ _SPARSE = 4
 """A pane with fewer records than one of so many slots has a table with hashes."""
 _DEAD_MIN = 1024
 """Keys in no pane that are not worth a compaction."""
-
-
-@kernel("void(int64[::1], int64, int64)")
-def slots_of(found: Int64s, records: I64, record_bytes: I64) -> None:
-    """Makes slots of the addresses of records; in floating point, which vectorises and is exact to 2**52."""
-    inverse = 1.0 / np.float64(record_bytes)
-    for i in range(len(found)):
-        found[i] = np.int64(np.float64(found[i] - records) * inverse + 0.5)
-
-
-class _Index(SlotTable):
-    """Keys alone: rows are found, and never added."""
-
-    def _served(self, begin: int, end: int) -> None:
-        pane = self._pane
-        if pane is not None and end > begin:
-            slots_of(self._found[begin:end], address(pane.records), pane.records.strides[0])
 
 
 class KeySlots:
@@ -69,7 +51,7 @@ class KeySlots:
         self._live = 0
 
     def _new_table(self) -> SlotTable:
-        return _Index(list(self.schema), AccumulatorPlan([]))
+        return SlotTable(list(self.schema), AccumulatorPlan([]))
 
     @property
     def count(self) -> int:

@@ -90,6 +90,9 @@ class SessionTable:
         self._records = np.empty((64, kernels.RECORD_WORDS), dtype=np.int64)
         self._free = np.empty(64, dtype=np.int64)
         self._wheel = np.full(kernels.WHEEL, kernels.NONE, dtype=np.int64)
+        self._places = np.empty(kernels.STRETCHES, dtype=np.int64)
+        self._found = self._order = np.empty(0, dtype=np.int64)
+        self._joined = np.empty((0, 2), dtype=np.int64)
         self._counts = np.zeros(kernels.STATE_WORDS, dtype=np.int64)
         self._counts[kernels.TICK] = MIN_TIME >> self._shift
         bounds = [pa.field("first_time", _TIME), pa.field("last_time", _TIME)]
@@ -209,9 +212,14 @@ class SessionTable:
         rows = len(time)
         slots = self._slots(keys, time)
         self._make_room(rows)
-        found, joined = np.empty(rows, dtype=np.int64), np.empty((rows, 2), dtype=np.int64)
+        if rows > len(self._found):
+            self._found, self._joined = np.empty(rows, dtype=np.int64), np.empty((rows, 2), dtype=np.int64)
+            self._order = np.empty(rows, dtype=np.int64)
+        found, joined = self._found[:rows], self._joined
+        is_ordered = kernels.order_roughly(rows, address(time), self.gap, self._places, self._order)
         count = kernels.assign_sessions(
             rows,
+            address(self._order) if is_ordered else 0,
             address(slots),
             address(time),
             self._closed_before,
