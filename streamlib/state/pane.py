@@ -41,7 +41,10 @@ _AHEAD = (64, 8)
 
 def address(array: npt.NDArray[np.generic]) -> int:
     """The address of an array's first item."""
-    place: int = array.__array_interface__["data"][0]
+    try:
+        place: int = pa.py_buffer(array).address  # takes a fifth of the time of NumPy's description
+    except ValueError:  # strided, or of a type without a buffer
+        place = array.__array_interface__["data"][0]
     return place
 
 

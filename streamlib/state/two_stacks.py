@@ -21,15 +21,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 from sortedcontainers import SortedDict
 
 from streamlib.aggregates.plan import AccumulatorPlan
+from streamlib.state import layout
 from streamlib.state.closed import Closed
+from streamlib.state.fused import merge_panes_kernel
+from streamlib.state.pane import address
 from streamlib.state.placed import KeySlots, PlacedPane, PlacedStore, StoredSums, WordSums
 
 _SLACK = 5 / 4
 """Sums of slices with the same keys may differ in what they reserve."""
+_SPARSE = 2
+"""A result with fewer keys than one of so many is not made in the order of slots."""
+_ROWS = 1
+"""The word of a record behind its slot: its row count."""
 
 
 class TwoStacks:
@@ -62,8 +70,9 @@ class TwoStacks:
         self._keys = KeySlots(key_fields)
         self.slices = PlacedStore(self._keys, plan)
         self.amendments = PlacedStore(self._keys, plan)
-        kind = StoredSums if plan.kept or plan.collected else WordSums
-        self._sums = kind(self._keys, plan)
+        in_words = not (plan.kept or plan.collected)
+        self._sums = WordSums(self._keys, plan) if in_words else StoredSums(self._keys, plan)
+        self._by_slot = SumBySlot(self._keys, plan) if in_words else None
         self._front: Any = SortedDict()  # slice start -> the sum from there
         self._front_ends: int | None = None
         self._back: PlacedPane | None = None
@@ -132,6 +141,10 @@ class TwoStacks:
             parts += [self.slices.pane(start) for start in alone]
         if self._back is not None:
             parts.append(self._back)
+        if self._by_slot is not None and parts:
+            found = self._by_slot.closed(parts)
+            if found is not None:
+                return found
         total = None
         for part in parts:
             total = self._sums.plus(total, part)
@@ -161,3 +174,46 @@ class TwoStacks:
     def _starts(self, first: int | None, before: int | None) -> list[int]:
         """The starts of slices from `first` to before `before`."""
         return list(self.slices._panes.irange(first, before, (True, False)))
+
+
+class SumBySlot:
+    """Sums of panes that are results at once: records in the order of slots, where most slots have one.
+
+    Args:
+        index: of the keys.
+        plan: what is aggregated; all in words.
+    """
+
+    def __init__(self, index: KeySlots, plan: AccumulatorPlan) -> None:
+        self._index, self._plan = index, plan
+        self._merge = merge_panes_kernel(plan)
+        self._template = np.concatenate([[0], plan.initial])
+        self._call = np.zeros(layout.CALL_INPUTS, dtype=np.int64)
+        self._pane = np.zeros(layout.PANE_WORDS, dtype=np.int64)
+        self._table = np.empty(0, dtype=np.int64)
+        self._call[layout.CALL_TEMPLATE] = address(self._template)
+        self._call[layout.CALL_DIRECTORY] = address(self._pane)
+
+    def closed(self, parts: Sequence[PlacedPane]) -> Closed | None:
+        """The sum of some panes; None where they have too few of the keys."""
+        slots = self._index.count
+        if slots > _SPARSE * max(part.count for part in parts):
+            return None
+        if slots > len(self._table):
+            self._table = np.arange(1, 2 * slots + 1)
+        records = np.empty((slots, len(self._template)), dtype=np.int64)
+        records[:] = self._template
+        records[:, 0] = np.arange(slots)
+        pane = self._pane
+        pane[layout.PANE_TABLE], pane[layout.PANE_MASK] = address(self._table), -slots
+        pane[layout.PANE_RECORDS] = address(records)
+        pane[layout.PANE_COUNT] = pane[layout.PANE_LIMIT] = slots
+        for part in parts:
+            self._call[layout.CALL_SOURCE] = address(part.records)
+            done = self._merge(0, part.count, self._call)
+            assert done == part.count, "every slot has a record"
+        rows = records[:, _ROWS]
+        if rows.all():
+            return Closed(0, self._index.all(), records[:, 1:], [], self._plan)
+        present = np.flatnonzero(rows)
+        return Closed(0, self._index.at(present), records[present, 1:], [], self._plan)
