@@ -121,6 +121,8 @@ def append_words(
         for number in range(first, last + 1):
             at = number - low
             to, owners, count = cards[at, VALUES], cards[at, SLOTS], cards[at, USED]
+            if to == 0:
+                continue
             if first == last and validity == 0:
                 for i in range(stop - row):
                     store_i64(to, count + i, load_i64(values, row + i))
