@@ -111,7 +111,7 @@ def fill_buckets(
             room[i] = key
             low = min(low, key)
             high = max(high, key)
-        buckets = np.int64(1)
+        buckets = np.int64(2)  # with one, a shift by 64 bits would be asked for
         while 2 * buckets < count and buckets < _BUCKETS_MAX:
             buckets *= 2
         rest, shift = np.uint64(high) - np.uint64(low), np.uint64(0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,8 @@ from streamlib.aggregates import (
     TopK,
     TopKBy,
 )
-from streamlib.aggregates.selection import INTERPOLATIONS
+from streamlib.aggregates.selection import INTERPOLATIONS, InBuckets
+from streamlib.aggregates.sorting import sortable
 from streamlib.state import PaneStore, SlotTable
 from streamlib.testing import check_aggregate
 
@@ -258,3 +260,22 @@ def test_top_values_are_all_that_is_kept() -> None:
     assert results(store)[0] == [sorted(values.tolist(), reverse=True)[:3]]
     plan = AccumulatorPlan([(TopK(k=500), 0, pa.int64())], ["x"])
     assert results(made(plan, batches))[0] == [sorted(values.tolist(), reverse=True)[:500]]
+
+
+@given(
+    st.lists(
+        st.lists(st.one_of(st.integers(-(2**63), 2**63 - 1), st.integers(0, 9)), max_size=40), max_size=9
+    ),
+    st.booleans(),
+)
+def test_buckets_hold_the_keys_of_each_list_in_order(lists: list[list[int]], floats: bool) -> None:
+    offsets = np.cumsum([0, *(len(values) for values in lists)])
+    words = np.array([value for values in lists for value in values], dtype=np.int64)
+    found = InBuckets.of(offsets, words, floats)
+    keys = sortable(pa.array(words.view(np.float64), from_pandas=False)) if floats else words
+    for row, (begin, end) in enumerate(pairwise(offsets.tolist())):
+        assert sorted(found.keys[begin:end].tolist()) == sorted(keys[begin:end].tolist())
+        low, shift = int(found.lows[row]), int(found.shifts[row])
+        buckets = [(key - low) >> shift for key in found.keys[begin:end].tolist()]
+        assert buckets == sorted(buckets)
+        assert not buckets or 0 <= buckets[0] <= buckets[-1] < max(2, end - begin)
