@@ -55,7 +55,8 @@ class InBuckets:
         offsets: where the lists begin.
         keys: integers that compare as the values do, bucket by bucket.
         lows: the smallest key of each list.
-        shifts: the bucket of a key is what it has above the smallest, shifted right by so many bits.
+        shifts: the bucket of a key is what it has above the smallest, shifted right by so many bits. With 0
+            the keys of a list are in order.
     """
 
     offsets: Int64s
@@ -111,6 +112,16 @@ def fill_buckets(
             room[i] = key
             low = min(low, key)
             high = max(high, key)
+        if count <= _INSERTION_MAX:  # no buckets: in order
+            for i in range(count):
+                key = room[i]
+                k = begin + i
+                while k > begin and key < keys[k - 1]:
+                    keys[k] = keys[k - 1]
+                    k -= 1
+                keys[k] = key
+            lows[row], shifts[row] = low, 0
+            continue
         buckets = np.int64(2)  # with one, a shift by 64 bits would be asked for
         while 2 * buckets < count and buckets < _BUCKETS_MAX:
             buckets *= 2

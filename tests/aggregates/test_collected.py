@@ -278,4 +278,4 @@ def test_buckets_hold_the_keys_of_each_list_in_order(lists: list[list[int]], flo
         low, shift = int(found.lows[row]), int(found.shifts[row])
         buckets = [(key - low) >> shift for key in found.keys[begin:end].tolist()]
         assert buckets == sorted(buckets)
-        assert not buckets or 0 <= buckets[0] <= buckets[-1] < max(2, end - begin)
+        assert not shift or 0 <= buckets[0] <= buckets[-1] < max(2, end - begin)

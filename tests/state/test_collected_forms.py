@@ -108,7 +108,7 @@ def test_bits_are_taken_where_they_pay_and_left_where_they_do_not() -> None:
         batch = pa.record_batch([pa.array(keys)], names=["k"])
         store.add(batch, Tumbling(SIZE), [pa.array(values)], times)
         met.append(forms(store))
-        pairs = {pair for pair in zip(keys.tolist(), values.tolist(), strict=True)}
+        pairs = set(zip(keys.tolist(), values.tolist(), strict=True))
         found = close(store, None)
         assert sum(found.values()) == len(pairs), window
     assert met[0] == {"near"} and met[1] == {"bits"} and met[19] == {"bits"}

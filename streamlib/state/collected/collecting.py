@@ -20,14 +20,8 @@ from streamlib.aggregates.accumulators import (
 )
 from streamlib.aggregates.plan import AccumulatorPlan
 from streamlib.kernels.columns import decoded, decoded_type, is_word, values_of, word_column
-from streamlib.state.collected.direct import (
-    add_directly,
-    append_words,
-    begin_near,
-    insert_near,
-    insert_wide_words,
-    set_bits,
-)
+from streamlib.state.collected.direct import add_directly, begin_near
+from streamlib.state.collected.direct_kernels import append_words, insert_near, insert_wide_words, set_bits
 from streamlib.state.collected.grouping import Located
 from streamlib.state.collected.kept_columns import KeptColumns
 from streamlib.state.collected.kept_distinct import KeptDistinct

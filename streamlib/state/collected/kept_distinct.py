@@ -24,7 +24,7 @@ from streamlib.kernels._jit import kernel
 from streamlib.kernels.columns import decoded, is_word, lane, storage_dtype, values_of
 from streamlib.kernels.memory import I64
 from streamlib.state.collected.bit_table import BitTable
-from streamlib.state.collected.direct import set_bits
+from streamlib.state.collected.direct_kernels import set_bits
 from streamlib.state.collected.kept_pairs import check_slots, rows_by_slot
 from streamlib.state.collected.pair_table import CODE_BITS, CODE_MAX, PairTable, WideTable, pair_words
 from streamlib.state.pane import address
