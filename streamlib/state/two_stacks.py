@@ -36,6 +36,8 @@ _SLACK = 5 / 4
 """Sums of slices with the same keys may differ in what they reserve."""
 _SPARSE = 2
 """A result with fewer keys than one of so many is not made in the order of slots."""
+_SLOTS_MAX = 8192
+"""Above, to copy records costs more than to find them."""
 _ROWS = 1
 """The word of a record behind its slot: its row count."""
 
@@ -195,9 +197,9 @@ class SumBySlot:
         self._call[layout.CALL_DIRECTORY] = address(self._pane)
 
     def closed(self, parts: Sequence[PlacedPane]) -> Closed | None:
-        """The sum of some panes; None where they have too few of the keys."""
+        """The sum of some panes; None where they have too few of the keys, or there are many."""
         slots = self._index.count
-        if slots > _SPARSE * max(part.count for part in parts):
+        if slots > min(_SLOTS_MAX, _SPARSE * max(part.count for part in parts)):
             return None
         if slots > len(self._table):
             self._table = np.arange(1, 2 * slots + 1)
