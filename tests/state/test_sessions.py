@@ -13,6 +13,7 @@ from streamlib.aggregates import AccumulatorPlan, Count, Quantile, Sum
 from streamlib.aggregates.first_last import First
 from streamlib.elements import MAX_TIME, MIN_TIME
 from streamlib.kernels import sessions as kernels
+from streamlib.state.pane import address
 from streamlib.state.sessions import ClosedSessions, SessionTable
 
 KEY = [pa.field("k", pa.string())]
@@ -159,3 +160,18 @@ def test_a_limited_session_is_cut_by_its_first_row() -> None:
         add(one, [("a", 40, 1)])
         found = sorted((first, last, count) for first, last, _, count, *_ in taken(one.close_all()))
         assert found == [(0, 15, 3), (16, 31, 4), (32, 40, 2)]
+
+
+@pytest.mark.parametrize("gap", [1, 2, 3, 1_000, 10**9, 2**62])
+@pytest.mark.parametrize("spread", [1, 50, 10**6, 2**40])
+def test_rows_are_put_in_order_but_for_less_than_a_gap(gap: int, spread: int) -> None:
+    dice = np.random.default_rng(gap + spread)
+    times = np.arange(3000) * (gap // 100 + 1) % 2**61 + dice.integers(-spread, spread, 3000)
+    order, places = np.full(3000, -1), np.empty(kernels.STRETCHES, dtype=np.int64)
+    lag = int((np.maximum.accumulate(times) - times).max())
+    if not kernels.order_roughly(len(times), address(times), gap, places, order):
+        assert lag <= gap // 2 or int(times.max() - times.min()) >= kernels.STRETCHES * (gap // 2)
+        return
+    assert sorted(order.tolist()) == list(range(3000))
+    taken = times[order]
+    assert (np.maximum.accumulate(taken) - taken < gap).all()
