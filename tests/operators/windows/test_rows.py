@@ -273,6 +273,8 @@ WINDOWS = [
     sl.tumbling(rows=3, partial=True),
     sl.tumbling(sum=col("v") * 1.5, size=40),
     sl.tumbling(sum="v", size=30, partial=True),
+    sl.hopping(rows=5, every=2),
+    sl.hopping(rows=6, every=3, partial=True),
 ]
 
 
