@@ -26,7 +26,7 @@ from streamlib.elements import Batch, format_duration
 from streamlib.errors import BuildError, TypeMismatchError
 from streamlib.expr import Expr, col, struct
 from streamlib.expr.aggregating import over_columns
-from streamlib.graph import BuildContext, Node
+from streamlib.graph import BuildContext, LostKeys, Node
 from streamlib.kernels.columns import decoded_type
 from streamlib.operators.windows.node import WindowAggregateNode
 from streamlib.operators.windows.panes import Ripe
@@ -109,6 +109,9 @@ class Regrouped(Node):
 
     def derive_keys(self) -> tuple[str, ...]:
         return tuple(key for key in self.inputs[0].keys if key not in BOUNDS)
+
+    def derive_lost(self) -> LostKeys | None:
+        return None
 
     def build(self, context: BuildContext) -> Operator:
         raise AssertionError("it says of other rows what they are, and is no step")

@@ -1,12 +1,13 @@
 """The logical graph and its plan. The nodes themselves stand beside their operators."""
 
 from streamlib.graph.explain import explain
-from streamlib.graph.node import BuildContext, Node, SideNode, SinkNode, SourceNode
+from streamlib.graph.node import BuildContext, LostKeys, Node, SideNode, SinkNode, SourceNode
 from streamlib.graph.plan import Edge, Plan, Step, plan_graph
 
 __all__ = [
     "BuildContext",
     "Edge",
+    "LostKeys",
     "Node",
     "Plan",
     "SideNode",

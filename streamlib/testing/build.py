@@ -14,7 +14,6 @@ from streamlib.eventtime import EventClock, IdlePolicy
 from streamlib.expr import Expr, col, count
 from streamlib.graph import SourceNode
 from streamlib.operators.event_time import EventTimeNode
-from streamlib.operators.union import UnionNode
 from streamlib.operators.windows.cumulative import CumulativeWindow
 from streamlib.operators.windows.hopping import HoppingWindow
 from streamlib.operators.windows.rows import RowWindow
@@ -131,7 +130,7 @@ class Graph:
         if isinstance(spec, Windowed):
             stream = self.streams[id(spec.input)]
             if not spec.keys and stream._node.keys:
-                stream = Stream(UnionNode(inputs=(stream._node,)))  # the result of a keyed window stays keyed
+                stream = stream.key_by()  # the result of a keyed window stays keyed
             keyed = stream.key_by(*spec.keys) if spec.keys else stream
             aggregates = {name: _aggregate(kind, over) for name, kind, over in PLANS[spec.plan]}
             if spec.updates:

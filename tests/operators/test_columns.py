@@ -102,10 +102,11 @@ def test_keys_are_followed() -> None:
     assert columns_of_bars(keyed().rename({"k": "symbol"})) == ["symbol"]
     assert columns_of_bars(keyed().rename({"k": "n", "n": "k"})) == ["n"]
     assert columns_of_bars(keyed().drop("n")) == ["k"]
-    assert columns_of_bars(keyed().drop("k")) == []
     assert columns_of_bars(keyed().cast({"n": "float64"})) == ["k"]
-    assert columns_of_bars(keyed().cast({"k": "large_string"})) == []
-    assert columns_of_bars(keyed().fill_null({"k": "-"})) == []
+    for gone in (keyed().drop("k"), keyed().cast({"k": "large_string"}), keyed().fill_null({"k": "-"})):
+        assert columns_of_bars(gone.key_by()) == []
+        with pytest.raises(BuildError, match="let go of the keys"):
+            columns_of_bars(gone)
     assert columns_of_bars(keyed().fill_null(0)) == ["k"]
     assert columns_of_bars(keyed().unnest("o")) == ["k"]
     assert columns_of_bars(keyed().drop_nulls("n")) == ["k"]
