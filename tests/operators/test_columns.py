@@ -205,3 +205,10 @@ def test_the_plan_names_the_verbs() -> None:
     text = keyed().drop("o").rename({"n": "m"}).cast({"m": "float64"}).fill_null(0).drop_nulls("m").explain()
     for verb in ("drop", "rename", "cast", "fill_null", "drop_nulls"):
         assert verb in text
+
+
+def test_a_cast_that_is_not_strict_gives_null_and_moves_no_event_time() -> None:
+    mixed = sl.read_arrow(pa.table({"n": ["1", "n/a"]})).cast({"n": int}, strict=False)
+    assert mixed.collect()["n"].to_pylist() == [1, None]
+    assert keyed().cast({"ts": "timestamp[ns]"})._node.time == "ts"
+    assert keyed().cast({"ts": "timestamp[ns]"}, strict=False)._node.time is None
