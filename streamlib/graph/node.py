@@ -236,6 +236,9 @@ class Node(ABC):
 
     gives_order: ClassVar[bool] = False
     """Whether it makes the hidden order column when a step below reads it: only `event_time` does."""
+    blurs_order: ClassVar[bool] = False
+    """Whether its rows have the order of their batch, unless its operator is told that they need their own:
+    `BuildContext.needs_order` is true where they meet other rows that stem from the same ones."""
     interleaves: ClassVar[bool] = False
     """Whether it mixes rows of several inputs, so that arrival is no order."""
 
