@@ -104,7 +104,7 @@ class MapBatchesOperator(Operator):
         if piece.time is None:
             return Batch(rows, origin=origin)
         mark = None if piece.mark is None else np.full(count, piece.mark[0], dtype=np.int64)
-        orders = piece.slice(0, 1).orders()
+        orders = piece.orders() if self.exact else piece.slice(0, 1).orders()
         order = None if orders is None else np.full(count, orders[0], dtype=np.int64)
         name = self.node.time
         if name is None:
@@ -121,9 +121,9 @@ class MapBatchesOperator(Operator):
                 expected="the times of the rows it was given",
                 hint="compute times before event_time, or put the new time into another column",
             )
-        if self.exact and len(piece) > 1:
+        if orders is not None and len(orders) > 1:
             by_time = np.argsort(piece.time)
-            order = piece.orders()[by_time][np.searchsorted(piece.time[by_time], time)]
+            order = orders[by_time][np.searchsorted(piece.time[by_time], time)]
         return Batch(rows, time, mark, order, origin)
 
     def on_end(self) -> Sequence[Output]:
