@@ -2,7 +2,7 @@
 
 from streamlib.graph.explain import explain
 from streamlib.graph.node import BuildContext, LostKeys, Node, SideNode, SinkNode, SourceNode
-from streamlib.graph.plan import Edge, Plan, Step, plan_graph
+from streamlib.graph.plan import Edge, Plan, Step, is_endless, plan_graph
 
 __all__ = [
     "BuildContext",
@@ -15,5 +15,6 @@ __all__ = [
     "SourceNode",
     "Step",
     "explain",
+    "is_endless",
     "plan_graph",
 ]

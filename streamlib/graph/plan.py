@@ -104,6 +104,11 @@ class Plan:
         return found
 
 
+def is_endless(node: Node) -> bool:
+    """Whether rows of an input without an end can reach a node."""
+    return any(isinstance(n, SourceNode) and not n.source.bounded for n in topological([node]))
+
+
 def topological(sinks: Iterable[Node]) -> list[Node]:
     """All nodes that lead to `sinks`, inputs before their readers, in a fixed order."""
     order: list[Node] = []

@@ -18,7 +18,7 @@ from streamlib.elements import duration_ns
 from streamlib.errors import BuildError, user_location
 from streamlib.eventtime import IdlePolicy
 from streamlib.expr import Expr, col, named_exprs, to_expr
-from streamlib.graph import SideNode, SinkNode
+from streamlib.graph import SideNode, SinkNode, is_endless
 from streamlib.streams.dedup import DedupVerbs
 from streamlib.streams.effects import EffectVerbs
 from streamlib.streams.errors import ErrorVerbs
@@ -353,6 +353,9 @@ class Stream(
     ) -> SinkNode:
         """Writes files that appear whole, when the run has succeeded, or not at all.
 
+        A run over endless input has succeeded when it is stopped. What must be seen before that goes to
+        `for_each_batch`, to a socket, or to a sink of one's own.
+
         Args:
             path: a folder, or a single file when it has the ending of a format.
             format: ``csv``, ``jsonl``, ``parquet`` or ``arrow``; by the file's ending when None.
@@ -370,11 +373,12 @@ class Stream(
     def print(self, rows: int = 20) -> SinkNode:
         """Prints the first `rows` rows as a table, and how many more there were, when the run has ended.
 
-        A run over endless input ends when it is stopped. Until then `iter_batches` has the rows.
+        A run over endless input ends when it is stopped: of such a one each of these rows is printed when
+        it comes. `iter_batches` has them all, and ``for_each(print)`` prints them all.
         """
         from streamlib.connectors.console import PrintSink
 
-        return self.write(PrintSink(rows=rows))
+        return self.write(PrintSink(rows=rows, live=is_endless(self._node)))
 
     def collect(self, workers: int | Processes = 1, batch_rows: int = 65_536) -> pa.Table:
         """Runs the stream and returns all its rows, sorted by event time, key and position.
