@@ -24,6 +24,7 @@ from streamlib.operators.functions.batch_forms import Form, given_as
 from streamlib.operators.functions.batch_results import fitted, rows_of
 from streamlib.operators.functions.callee import Callee, Made
 from streamlib.operators.functions.event_times import keeps_time
+from streamlib.operators.functions.layers import layers
 from streamlib.operators.functions.tried import tried
 
 
@@ -82,8 +83,9 @@ class MapBatchesOperator(Operator):
         for piece in _pieces(batch, self.node.time is not None, self.exact):
             for rows in self._called(piece.rows):
                 result = self._hidden(piece, rows)
-                for offset in range(0, len(result), self.batch_rows):
-                    yield result if len(result) <= self.batch_rows else result.slice(offset, self.batch_rows)
+                for part in layers(result) if self.exact else (result,):
+                    for offset in range(0, len(part), self.batch_rows):
+                        yield part if len(part) <= self.batch_rows else part.slice(offset, self.batch_rows)
 
     def _called(self, rows: pa.RecordBatch) -> Sequence[pa.RecordBatch]:
         """The function's result, of the node's schema."""

@@ -237,8 +237,8 @@ class Node(ABC):
     gives_order: ClassVar[bool] = False
     """Whether it makes the hidden order column when a step below reads it: only `event_time` does."""
     blurs_order: ClassVar[bool] = False
-    """Whether its rows have the order of their batch, unless its operator is told that they need their own:
-    `BuildContext.needs_order` is true where they meet other rows that stem from the same ones."""
+    """Whether several rows can have one order, and arrival decides between them. Where they meet other rows that
+    stem from the same ones, `BuildContext.needs_order` is true: then arrival must not depend on batches."""
     interleaves: ClassVar[bool] = False
     """Whether it mixes rows of several inputs, so that arrival is no order."""
 

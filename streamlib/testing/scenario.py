@@ -31,9 +31,9 @@ UNITS_NS = (1, 1_000, 1_000_000_000, 7_000_000_000, 20 * 60 * 1_000_000_000)
 KEYS: tuple[tuple[str, ...], ...] = ((), ("k",), ("k",), ("k", "g"))
 ROWS_MAX = 24
 """Of one split."""
-EXACT = tuple(name for name in ROW_FUNCTIONS if name != "twice")
-"""The steps of a stream that parts into branches which meet again: in which order two rows that stem from one
-come out of the branches depends on the cut (tests/simulation/test_found.py)."""
+ONE_EACH = tuple(name for name in ROW_FUNCTIONS if name != "twice")
+"""The steps of branches that meet again: of rows that stem from one all of one branch come first, and the model
+has no order of branches with different steps."""
 HOWS = ("inner", "inner", "left", "full", "semi", "anti", "asof", "asof")
 UNORDERED = ("sums", "extremes", "means")
 """The plans without `first` and `last`: for jobs in which splits appear, where the order of ties is timing."""
@@ -182,7 +182,6 @@ def _timed(dice: random.Random, reads: list[Spec], delay: int, idles: bool) -> t
     """The sources brought together before or after they get their event time; and the streams that came together."""
     max_delay = None if dice.random() < 0.05 and not idles else delay
     parts = dice.random() < 0.15
-    steps = EXACT if parts else ROW_FUNCTIONS
     before = [_applied(dice, read, 0.3, ROW_FUNCTIONS) for read in reads]
     if len(before) > 1 and dice.random() < 0.3:
         before = [Union(tuple(before))]
@@ -190,11 +189,11 @@ def _timed(dice: random.Random, reads: list[Spec], delay: int, idles: bool) -> t
     after: list[Spec] = [
         Timed(_applied(dice, spec, 0.2, ROW_FUNCTIONS), max_delay, idles, per) for spec in before
     ]
-    after = [_applied(dice, spec, 0.3, steps) for spec in after]
+    after = [_applied(dice, spec, 0.3, ROW_FUNCTIONS) for spec in after]
     stream = after[0] if len(after) == 1 else Union(tuple(after))
     if parts:
-        stream = Union((_applied(dice, stream, 1.0, steps), _applied(dice, stream, 0.5, steps)))
-    return _applied(dice, stream, 0.2, steps), after
+        stream = Union((_applied(dice, stream, 1.0, ONE_EACH), _applied(dice, stream, 0.5, ONE_EACH)))
+    return _applied(dice, stream, 0.2, ROW_FUNCTIONS), after
 
 
 def _applied(dice: random.Random, spec: Spec, chance: float, steps: tuple[str, ...]) -> Spec:

@@ -1,4 +1,4 @@
-"""What the simulation has found. What is still open is marked `xfail`, and out of what it draws.
+"""What the simulation has found. What is still open is to be marked `xfail`, and out of what it draws.
 
 A fix makes its test pass, which `xfail_strict` reports: then take the mark off, and let
 `streamlib.testing.scenario` draw it again.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pytest
 
 import streamlib as sl
 import streamlib.testing as t
@@ -31,16 +30,14 @@ def test_branches_of_one_stream_keep_the_order_of_ties() -> None:
     t.check(parted.window(sl.tumbling("10s")).agg(first=col("v").first(), last=col("v").last()))
 
 
-@pytest.mark.xfail(
-    raises=AssertionError,
-    reason="two rows that stem from one have its place in the input; where they part into branches, the cut into "
-    "batches decides whether both come out of one branch first",
-)
 def test_rows_that_stem_from_one_keep_their_order_through_branches() -> None:
     ticks = sl.read(t.source(ROWS)).event_time("ts", max_delay="2s")
-    two = ticks.flat_map(lambda row: [row, {**row, "v": row["v"] + 10}], schema=ticks.schema)
-    parted = two.filter(col("v") > 0).union(two.with_columns(v=col("v") + 100))
-    t.check(parted.window(sl.tumbling("10s")).agg(all=col("v").list()))
+    flat = ticks.flat_map(lambda row: [row, {**row, "v": row["v"] + 10}], schema=ticks.schema)
+    batches = ticks.map_batches(lambda rows: pa.concat_tables([pa.table(rows)] * 2))
+    exploded = ticks.with_columns(v=sl.lit([1, 2])).explode("v")
+    for two in (flat, batches, exploded, flat.map_batches(lambda rows: rows)):
+        parted = two.filter(col("v") > 0).union(two.with_columns(v=col("v") + 100))
+        t.check(parted.window(sl.tumbling("10s")).agg(all=col("v").list()))
 
 
 def test_branches_behind_a_batch_function_keep_the_order_of_ties() -> None:
