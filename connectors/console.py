@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Sequence
 from typing import Any, TextIO
 
@@ -21,6 +22,7 @@ class PrintSink(Sink):
     Args:
         rows: how many rows are printed.
         file: where to; standard output when None.
+        live: prints each of them when it comes: for runs that end when they are stopped.
 
     >>> sink = PrintSink(rows=1)
     >>> writer = sink.open(pa.schema({"n": pa.int64()}), worker=0)
@@ -32,28 +34,33 @@ class PrintSink(Sink):
     ... and 1 more row
     """
 
-    def __init__(self, rows: int = 20, file: TextIO | None = None) -> None:
+    def __init__(self, rows: int = 20, file: TextIO | None = None, live: bool = False) -> None:
         if rows < 0:
             raise BuildError("rows= of print is not usable", expected="a number from 0", got=repr(rows))
         self._rows, self._file = rows, file
         self._schema: pa.Schema | None = None
+        self._live = LiveTable(rows, file) if live else None
 
     def prepare(self, schema: pa.Schema) -> None:
         self._schema = schema
 
     def open(self, schema: pa.Schema, worker: int) -> SinkWriter:
         self._schema = schema
-        return PrintWriter(self._rows, worker)
+        return PrintWriter(self._rows, worker, self._live)
 
     def commit(self, staged: Sequence[Any]) -> None:
         staged = sorted(staged, key=lambda one: int(one["worker"]))
         total = sum(int(one["count"]) for one in staged)
-        head = [row for one in staged for row in one["head"]][: self._rows]
-        names = self._schema.names if self._schema is not None else []
         out = self._file or sys.stdout
-        numeric = [] if self._schema is None else [_is_numeric(f.type) for f in self._schema]
-        print(table_text(names, head, numeric), file=out)
-        more = total - len(head)
+        if self._live is not None:
+            shown = self._live.shown
+        else:
+            head = [row for one in staged for row in one["head"]][: self._rows]
+            names = self._schema.names if self._schema is not None else []
+            numeric = [] if self._schema is None else [_is_numeric(f.type) for f in self._schema]
+            print(table_text(names, head, numeric), file=out)
+            shown = len(head)
+        more = total - shown
         if more:
             print(f"... and {more:,} more row{'s' if more > 1 else ''}", file=out)
 
@@ -61,15 +68,53 @@ class PrintSink(Sink):
         return f"print {self._rows} rows"
 
 
-class PrintWriter(SinkWriter):
-    """Keeps the first rows of one worker as text."""
+class LiveTable:
+    """A table that is printed row by row, by all workers; a column grows when a value is wider.
 
-    def __init__(self, rows: int, worker: int) -> None:
-        self._rows, self._worker, self._count = rows, worker, 0
+    Args:
+        rows: how many are printed.
+        file: where to; standard output when None.
+
+    Attributes:
+        shown: how many have been printed.
+    """
+
+    def __init__(self, rows: int, file: TextIO | None) -> None:
+        self._rows, self._file = rows, file
+        self._widths: list[int] = []
+        self._lock = threading.Lock()
+        self.shown = 0
+
+    def write(self, rows: pa.RecordBatch) -> None:
+        """Prints rows as long as there is room for them, and first of all the names of their columns."""
+        with self._lock:
+            rows = rows.slice(0, self._rows - self.shown)
+            if not rows.num_rows:
+                return
+            columns = [[cell_text(v) for v in plain_text(column)] for column in rows.columns]
+            right = [_is_numeric(kind) for kind in rows.schema.types]
+            names = rows.schema.names
+            head = [] if self._widths else [names]
+            before = self._widths or [0] * len(names)
+            wide = [max([w, *map(len, c)]) for w, c in zip(before, columns, strict=True)]
+            self._widths = [max(w, len(n)) if head else w for w, n in zip(wide, names, strict=True)]
+            lines = [*head, *(["-" * w for w in self._widths] for _ in head), *zip(*columns, strict=True)]
+            print(aligned(lines, self._widths, right), file=self._file or sys.stdout, flush=True)
+            self.shown += rows.num_rows
+
+
+class PrintWriter(SinkWriter):
+    """Keeps the first rows of one worker as text, or has them printed."""
+
+    def __init__(self, rows: int, worker: int, live: LiveTable | None = None) -> None:
+        self._rows, self._worker, self._live, self._count = rows, worker, live, 0
         self._head: list[list[str]] = []
 
     def write(self, rows: pa.RecordBatch) -> None:
         self._count += rows.num_rows
+        if self._live is not None:
+            self._live.write(rows)
+            return
         missing = self._rows - len(self._head)
         if missing > 0:
             columns = [[cell_text(v) for v in plain_text(c.slice(0, missing))] for c in rows.columns]
@@ -133,7 +178,11 @@ def table_text(names: Sequence[str], rows: Sequence[Sequence[str]], right: Seque
     yy   9
     """
     widths = [max([len(n), *(len(r[i]) for r in rows)]) for i, n in enumerate(names)]
-    lines = [list(names), ["-" * w for w in widths], *rows]
+    return aligned([list(names), ["-" * w for w in widths], *rows], widths, right)
+
+
+def aligned(lines: Sequence[Sequence[str]], widths: Sequence[int], right: Sequence[bool]) -> str:
+    """Lines of cells in columns of these widths."""
     return "\n".join(
         "  ".join(
             c.rjust(w) if r else c.ljust(w) for c, w, r in zip(line, widths, right, strict=True)

@@ -118,17 +118,19 @@ def rename(node: Node, names: Mapping[str, str], at: Any) -> Node:
     )
 
 
-def cast(node: Node, types: Mapping[str, Any], at: Any) -> Node:
-    """Some columns as another type."""
+def cast(node: Node, types: Mapping[str, Any], at: Any, strict: bool = True) -> Node:
+    """Some columns as another type; where not `strict`, with nulls for what has no place in it."""
     if not isinstance(types, Mapping):
         raise BuildError(
             "cast() takes types by column", expected='such as {"price": "float64"}', got=repr(types)
         )
     _known(node, list(types))
-    exprs = {n: col(n).cast(to) for n, to in types.items()}
+    exprs = {n: col(n).cast(to, strict=strict) for n, to in types.items()}
     exprs = {n: e for n, e in exprs.items() if not e.type_in(node.schema).equals(node.schema.field(n).type)}
-    same = node.time in exprs and _is_finer(
-        node.schema.field(node.time).type, exprs[node.time].type_in(node.schema)
+    same = (
+        strict
+        and node.time in exprs
+        and _is_finer(node.schema.field(node.time).type, exprs[node.time].type_in(node.schema))
     )
     return _kept(node, at, exprs, "cast", _pairs(types), same_time=same)
 

@@ -19,6 +19,7 @@ from streamlib.contracts import Operator, Output
 from streamlib.elements import Batch
 from streamlib.errors import BuildError, DataError, TypeMismatchError
 from streamlib.graph import BuildContext, Node
+from streamlib.operators.functions.layers import layers
 
 Int64s = npt.NDArray[np.int64]
 
@@ -33,6 +34,7 @@ class ExplodeNode(Node):
 
     kind: ClassVar[str] = "explode"
     refuses = "rows"
+    blurs_order: ClassVar[bool] = True
     columns: tuple[str, ...]
 
     def derive_schema(self) -> pa.Schema:
@@ -79,6 +81,7 @@ class ExplodeOperator(Operator):
     def __init__(self, node: ExplodeNode, context: BuildContext) -> None:
         self.columns = node.columns
         self.batch_rows = context.batch_rows
+        self.exact = context.needs_order
 
     def on_batch(self, batch: Batch, side: int = 0) -> Iterator[Output]:
         """Yields the rows, in order."""
@@ -89,8 +92,9 @@ class ExplodeOperator(Operator):
             before = int(ends[begin - 1]) if begin else 0
             end = max(int(np.searchsorted(ends, before + self.batch_rows, side="right")), begin + 1)
             made = self._exploded(batch.slice(begin, end - begin), counts[begin:end])
-            for offset in range(0, len(made), self.batch_rows):
-                yield made if len(made) <= self.batch_rows else made.slice(offset, self.batch_rows)
+            for part in layers(made) if self.exact else (made,):
+                for offset in range(0, len(part), self.batch_rows):
+                    yield part if len(part) <= self.batch_rows else part.slice(offset, self.batch_rows)
             begin = end
 
     def _counts(self, batch: Batch) -> Int64s:

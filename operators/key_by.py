@@ -11,7 +11,7 @@ import pyarrow as pa
 from streamlib.contracts import Operator
 from streamlib.elements import Batch
 from streamlib.errors import BuildError, TypeMismatchError
-from streamlib.graph import BuildContext, Node
+from streamlib.graph import BuildContext, LostKeys, Node
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -19,14 +19,14 @@ class KeyByNode(Node):
     """Sets the key columns. A null key is a key; all NaN are one key.
 
     Attributes:
-        columns: columns of the input, in order.
+        columns: columns of the input, in order; none for a keyed stream whose rows are one from here.
     """
 
     kind: ClassVar[str] = "key_by"
     columns: tuple[str, ...]
 
     def derive_schema(self) -> pa.Schema:
-        if not self.columns:
+        if not self.columns and not self.inputs[0].keys and self.inputs[0].lost is None:
             raise BuildError(
                 "key_by was given no column", hint="without keys leave key_by out: the window spans all rows"
             )
@@ -46,6 +46,9 @@ class KeyByNode(Node):
 
     def derive_keys(self) -> tuple[str, ...]:
         return self.columns
+
+    def derive_lost(self) -> LostKeys | None:
+        return None
 
     def validate(self) -> None:
         for name in self.columns:

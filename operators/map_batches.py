@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import ClassVar
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from streamlib.contracts import Operator, Output
@@ -23,6 +24,7 @@ from streamlib.operators.functions.batch_forms import Form, given_as
 from streamlib.operators.functions.batch_results import fitted, rows_of
 from streamlib.operators.functions.callee import Callee, Made
 from streamlib.operators.functions.event_times import keeps_time
+from streamlib.operators.functions.layers import layers
 from streamlib.operators.functions.tried import tried
 
 
@@ -38,6 +40,7 @@ class MapBatchesNode(Node):
 
     kind: ClassVar[str] = "map_batches"
     refuses = "rows"
+    blurs_order: ClassVar[bool] = True
     callee: Callee
     form: Form = Form.BATCH
     given: pa.Schema | None = None
@@ -61,24 +64,28 @@ class MapBatchesOperator(Operator):
     """Keeps the hidden columns right although the function does not see them.
 
     Rows behind their mark are called apart, so that each result has the mark of its row; where the
-    event time is no column, so are rows of different times. Where the
-    number of rows changes, all results of a batch take the order of its first row: order only has to
-    be right between splits and blocks, within them arrival is.
+    event time is no column, so are rows of different times. All results of a batch take the order of its
+    first row: order only has to be right between splits and blocks, within them arrival is.
+
+    Where they meet other rows that stem from the same ones, arrival depends on the cut into batches. There
+    a call has no two rows of one time, so that a result's time tells which row it stems from, and its order.
     """
 
     def __init__(self, node: MapBatchesNode, context: BuildContext) -> None:
         self.node = node
         self.batch_rows = context.batch_rows
+        self.exact = context.needs_order
         self.given_as = given_as(node.form)
         self.made = Made(node.callee)
 
     def on_batch(self, batch: Batch, side: int = 0) -> Iterator[Output]:
         """Yields the function's results, cut to the largest batch."""
-        for piece in _pieces(batch, self.node.time is not None):
+        for piece in _pieces(batch, self.node.time is not None, self.exact):
             for rows in self._called(piece.rows):
                 result = self._hidden(piece, rows)
-                for offset in range(0, len(result), self.batch_rows):
-                    yield result if len(result) <= self.batch_rows else result.slice(offset, self.batch_rows)
+                for part in layers(result) if self.exact else (result,):
+                    for offset in range(0, len(part), self.batch_rows):
+                        yield part if len(part) <= self.batch_rows else part.slice(offset, self.batch_rows)
 
     def _called(self, rows: pa.RecordBatch) -> Sequence[pa.RecordBatch]:
         """The function's result, of the node's schema."""
@@ -99,7 +106,7 @@ class MapBatchesOperator(Operator):
         if piece.time is None:
             return Batch(rows, origin=origin)
         mark = None if piece.mark is None else np.full(count, piece.mark[0], dtype=np.int64)
-        orders = piece.slice(0, 1).orders()
+        orders = piece.orders() if self.exact else piece.slice(0, 1).orders()
         order = None if orders is None else np.full(count, orders[0], dtype=np.int64)
         name = self.node.time
         if name is None:
@@ -116,6 +123,9 @@ class MapBatchesOperator(Operator):
                 expected="the times of the rows it was given",
                 hint="compute times before event_time, or put the new time into another column",
             )
+        if orders is not None and len(orders) > 1:
+            by_time = np.argsort(piece.time)
+            order = orders[by_time][np.searchsorted(piece.time[by_time], time)]
         return Batch(rows, time, mark, order, origin)
 
     def on_end(self) -> Sequence[Output]:
@@ -128,11 +138,11 @@ class MapBatchesOperator(Operator):
         self.made.close()
 
 
-def _pieces(batch: Batch, time_is_column: bool) -> Iterator[Batch]:
+def _pieces(batch: Batch, time_is_column: bool, exact: bool) -> Iterator[Batch]:
     """The batch, cut so that what its rows do not show is one for each piece.
 
     A row behind its mark stands alone, and other pieces need no mark. Where the time is no column,
-    the rows of a piece have one time.
+    the rows of a piece have one time. Where `exact`, no two rows of a piece do.
     """
     if batch.time is None:
         yield batch
@@ -141,7 +151,27 @@ def _pieces(batch: Batch, time_is_column: bool) -> Iterator[Batch]:
     cuts = behind[1:] | behind[:-1]
     if not time_is_column:
         cuts |= batch.time[1:] != batch.time[:-1]
+    if exact:
+        cuts |= _repeated(batch.time, cuts)
     ends = [*(np.flatnonzero(cuts) + 1).tolist(), len(batch)]
     for begin, end in pairwise([0, *ends]):
         piece = batch.slice(begin, end - begin)
         yield piece if behind[begin] else replace(piece, mark=None)
+
+
+def _repeated(time: npt.NDArray[np.int64], cuts: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Further cuts, behind rows as `cuts` has them, after which no time comes twice between two cuts."""
+    by_time = np.argsort(time, kind="stable")
+    same = np.flatnonzero(time[by_time[1:]] == time[by_time[:-1]])
+    before = np.full(len(time), -1, dtype=np.int64)
+    before[by_time[same + 1]] = by_time[same]
+    more = np.zeros(len(cuts), dtype=np.bool_)
+    begins = np.zeros(len(time), dtype=np.int64)
+    begins[1:] = np.where(cuts, np.arange(1, len(time)), 0)
+    begins = np.maximum.accumulate(begins)
+    begin = 0
+    for row in np.flatnonzero(before >= begins).tolist():
+        begin = max(begin, int(begins[row]))
+        if before[row] >= begin:
+            more[row - 1], begin = True, row
+    return more

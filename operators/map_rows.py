@@ -24,6 +24,7 @@ from streamlib.operators.functions.arrays import Misfit
 from streamlib.operators.functions.brief import brief, brief_row
 from streamlib.operators.functions.callee import Callee, Made
 from streamlib.operators.functions.event_times import keeps_time
+from streamlib.operators.functions.layers import layers
 from streamlib.operators.functions.row_arguments import RowArguments
 from streamlib.operators.functions.row_results import RowResults, several
 
@@ -47,6 +48,11 @@ class MapRowsNode(Node):
     arguments: RowArguments
     given: pa.Schema
     flat: bool = False
+
+    @property
+    def blurs_order(self) -> bool:  # type: ignore[override]
+        """Whether several rows can stem from one."""
+        return self.flat
 
     @property
     def label(self) -> str:
@@ -75,6 +81,7 @@ class MapRowsOperator(Operator):
     def __init__(self, node: MapRowsNode, context: BuildContext) -> None:
         self.node = node
         self.batch_rows = context.batch_rows
+        self.exact = context.needs_order
         self.results = RowResults(node.schema)
         self.made = Made(node.callee)
 
@@ -116,7 +123,8 @@ class MapRowsOperator(Operator):
             if failed is not None:
                 self._fail(batch, calls.row, failed)
             if count:
-                yield _descended(batch, stems, rows)
+                made_rows = _descended(batch, stems, rows)
+                yield from layers(made_rows) if self.exact else (made_rows,)
 
     def _calls(self, batch: Batch) -> tuple[Callable[..., Any], Iterator[tuple[Any, ...]]]:
         arguments = self.node.arguments

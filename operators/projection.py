@@ -63,13 +63,16 @@ class SelectNode(Node):
         return same[0] if same else None
 
     def derive_keys(self) -> tuple[str, ...]:
-        keys = self.inputs[0].keys
+        """The keys, under the names that they have; none where one of them is gone."""
+        named: dict[str, str] = {}
+        for name, expr in self.exprs.items():
+            if expr.is_column:
+                source = expr.columns()[0]
+                named[source] = source if name == source else named.get(source, name)
         if self.keep:
-            return () if any(k in self.exprs for k in keys) else keys
-        kept = all(
-            k in self.exprs and self.exprs[k].is_column and self.exprs[k].columns() == [k] for k in keys
-        )
-        return keys if kept else ()
+            named |= {k: k for k in self.inputs[0].keys if k not in self.exprs}
+        keys = [named.get(key) for key in self.inputs[0].keys]
+        return tuple(key for key in keys if key is not None) if None not in keys else ()
 
     def describe(self) -> str:
         return ", ".join(

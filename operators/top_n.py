@@ -26,12 +26,13 @@ from streamlib.elements import Batch, format_duration
 from streamlib.errors import BuildError, TypeMismatchError
 from streamlib.expr import Expr, col, struct
 from streamlib.expr.aggregating import over_columns
-from streamlib.graph import BuildContext, Node
+from streamlib.graph import BuildContext, LostKeys, Node
 from streamlib.kernels.columns import decoded_type
 from streamlib.operators.windows.node import WindowAggregateNode
 from streamlib.operators.windows.panes import Ripe
 from streamlib.operators.windows.results import BOUNDS, ResultBuilder
 from streamlib.operators.windows.same_window import SameWindow
+from streamlib.operators.windows.session import SessionAggregateNode, SessionWindow
 
 Int64s = npt.NDArray[np.int64]
 
@@ -110,6 +111,9 @@ class Regrouped(Node):
     def derive_keys(self) -> tuple[str, ...]:
         return tuple(key for key in self.inputs[0].keys if key not in BOUNDS)
 
+    def derive_lost(self) -> LostKeys | None:
+        return None
+
     def build(self, context: BuildContext) -> Operator:
         raise AssertionError("it says of other rows what they are, and is no step")
 
@@ -129,7 +133,7 @@ class TopNNode(Node):
     exchange_by: ClassVar[bool] = True
     makes_windows: ClassVar[bool] = True
     ranking: Ranking
-    window: Window | OverlappingWindow
+    window: Window | OverlappingWindow | SessionWindow
     allowed_lateness: int = 0
     inner: WindowAggregateNode = field(init=False)
     """The aggregation that it is."""
@@ -157,7 +161,8 @@ class TopNNode(Node):
         if self._keyed_by_bounds:
             source = Regrouped(inputs=self.inputs, at=self.at)
         chosen = [n for n in source.schema.names if n not in keys and (wanted is None or n in wanted)]
-        return WindowAggregateNode(
+        kind: Any = SessionAggregateNode if isinstance(self.window, SessionWindow) else WindowAggregateNode
+        inner: WindowAggregateNode = kind(
             inputs=(source,),
             at=self.at,
             name=self.name or self.kind,
@@ -165,6 +170,7 @@ class TopNNode(Node):
             allowed_lateness=self.allowed_lateness,
             aggregates={_list_name(source.schema): self.ranking.first(source.schema, chosen)},
         )
+        return inner
 
     @property
     def _keyed_by_bounds(self) -> bool:
@@ -208,7 +214,13 @@ class TopNNode(Node):
         return self.inner if wanted is None or self.inner.sorts else self.inner_of(wanted)
 
     def build(self, context: BuildContext) -> Operator:
-        return self._ranked(self._chosen(context.wanted).build(context), context)
+        inner = self._chosen(context.wanted)
+        if isinstance(inner, SessionAggregateNode):
+            from streamlib.operators.top_n_sessions import RankedSessionOperator
+
+            ranked = RankedResults(self, inner, context.batch_rows)
+            return RankedSessionOperator(inner, context, ranked)
+        return self._ranked(inner.build(context), context)
 
     def build_combiner(self, context: BuildContext) -> Operator:
         return self._chosen(context.wanted).build_combiner(context)
@@ -247,19 +259,23 @@ class RankedResults(ResultBuilder):
     def batches(self, windows: Iterable[Ripe]) -> Iterator[Batch]:
         """Result rows of the windows, in their order; those of a key by their rank."""
         for batch in super().batches(windows):
-            assert batch.time is not None
-            parents, ranks, values = unnested(batch.rows.column(self.list))
-            if not len(ranks):
-                continue
-            found: dict[str, Any] = {RANK: pa.array(ranks)}
-            for name in self.outer:
-                found[name] = batch.rows.column(name).take(pa.array(parents))
-            found |= {f.name: values.field(i) for i, f in enumerate(values.type) if f.name not in found}
-            schema = pa.schema([f for f in self.fields if f.name in found])
-            rows = pa.RecordBatch.from_arrays([found[name] for name in schema.names], schema=schema)
-            ranked = Batch(rows, batch.time[parents])
-            for begin in range(0, len(ranked), self.batch_rows):
-                yield ranked.slice(begin, min(self.batch_rows, len(ranked) - begin))
+            yield from self.of(batch)
+
+    def of(self, batch: Batch) -> Iterator[Batch]:
+        """The rows in the lists of some results of the aggregation."""
+        assert batch.time is not None
+        parents, ranks, values = unnested(batch.rows.column(self.list))
+        if not len(ranks):
+            return
+        found: dict[str, Any] = {RANK: pa.array(ranks)}
+        for name in self.outer:
+            found[name] = batch.rows.column(name).take(pa.array(parents))
+        found |= {f.name: values.field(i) for i, f in enumerate(values.type) if f.name not in found}
+        schema = pa.schema([f for f in self.fields if f.name in found])
+        rows = pa.RecordBatch.from_arrays([found[name] for name in schema.names], schema=schema)
+        ranked = Batch(rows, batch.time[parents])
+        for begin in range(0, len(ranked), self.batch_rows):
+            yield ranked.slice(begin, min(self.batch_rows, len(ranked) - begin))
 
 
 def unnested(lists: pa.ListArray) -> tuple[Int64s, Int64s, pa.StructArray]:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from streamlib.contracts import Operator
 from streamlib.elements import Batch
 from streamlib.errors import BuildError, TypeMismatchError
-from streamlib.graph import BuildContext, Node, SourceNode
+from streamlib.graph import BuildContext, LostKeys, Node, SourceNode
 from streamlib.graph.plan import topological
 
 
@@ -47,7 +47,14 @@ class UnionNode(Node):
         return times.pop() if len(times) == 1 else None
 
     def derive_keys(self) -> tuple[str, ...]:
-        return ()
+        keys = {n.keys for n in self.inputs}
+        return keys.pop() if len(keys) == 1 else ()
+
+    def derive_lost(self) -> LostKeys | None:
+        keyed = [n.keys for n in self.inputs if n.keys]
+        if self.keys or not keyed:
+            return next((n.lost for n in self.inputs if n.lost is not None), None)
+        return LostKeys(keyed[0], self.label, self.at)
 
     def validate(self) -> None:
         timed = {n.timed for n in self.inputs}

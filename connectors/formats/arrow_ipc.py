@@ -138,7 +138,7 @@ class _IpcReader(FormatReader):
     def _slices(self, rows: pa.RecordBatch, where: str) -> Iterator[pa.RecordBatch]:
         with reading(where):
             rows.validate(full=True)  # offsets that point elsewhere would crash whoever follows them
-        rows = shaped(rows, self._schema)
+        rows = shaped(rows, self._schema, where)
         for start in range(0, rows.num_rows, self._format.batch_rows):
             yield rows.slice(start, self._format.batch_rows)
 

@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 
 from streamlib.connectors.formats.text import damaged
+from streamlib.connectors.formats.widening import converted, holds
 from streamlib.errors import SourceError
 
 BATCH_ROWS_MAX = 65_536
@@ -38,7 +39,8 @@ def check_fits(found: pa.Schema, schema: pa.Schema, name: str, exact: bool) -> N
     """Refuses a file whose columns are not those of `schema`, in any order.
 
     Raises:
-        SourceError: a column is missing or of another type; or, if `exact`, there is one more.
+        SourceError: a column is missing or of a type that its own does not hold; or, if `exact`, there is
+            one more.
     """
     for field in schema:
         index = found.get_field_index(field.name)
@@ -49,13 +51,16 @@ def check_fits(found: pa.Schema, schema: pa.Schema, name: str, exact: bool) -> N
                 expected=f"{field.name}: {field.type}",
                 got=f"the columns {', '.join(found.names) or '(none)'}",
             )
-        if not found.field(index).type.equals(field.type):
+        kind = found.field(index).type
+        if not holds(field.type, kind):
             raise SourceError(
                 f"column {field.name!r} has another type in this file",
                 where=name,
                 expected=f"{field.name}: {field.type}",
-                got=f"{field.name}: {found.field(index).type}",
-                hint="every file of a source has the same schema",
+                got=f"{field.name}: {kind}",
+                hint=f"declare schema= with {field.name}: {kind}, which has room for both"
+                if holds(kind, field.type)
+                else "every file of a source has the same schema",
             )
     extra = [n for n in found.names if n not in schema.names]
     if exact and extra:
@@ -82,9 +87,26 @@ def wanted_schema(schema: pa.Schema, columns: Sequence[str] | None) -> pa.Schema
     return pa.schema([f.remove_metadata() for f in schema if keep is None or f.name in keep])
 
 
-def shaped(rows: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    """The columns of `rows` in the order of `schema`; nothing is copied."""
-    return pa.RecordBatch.from_arrays([rows.column(n) for n in schema.names], schema=schema)
+def shaped(rows: pa.RecordBatch, schema: pa.Schema, where: str) -> pa.RecordBatch:
+    """The columns of `rows` in the order and the types of `schema`; nothing is copied where these are theirs.
+
+    Raises:
+        SourceError: a value has no place in its type.
+    """
+    columns = []
+    for field in schema:
+        column = rows.column(field.name)
+        try:
+            columns.append(converted(column, field.type))
+        except pa.ArrowException as error:
+            raise SourceError(
+                f"column {field.name!r} has a value that does not fit the type that it has in the first file",
+                where=where,
+                expected=f"{field.name}: {field.type}",
+                got=f"{field.name}: {column.type}; {str(error).splitlines()[0]}",
+                hint="declare schema= with a type that has room for all values",
+            ) from error
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
 class Gather:

@@ -169,7 +169,7 @@ class ParquetReader(FormatReader):
                         return
                     read += rows.num_rows
                     rows.validate(full=True)  # a damaged page may hold text that is not UTF-8
-                yield shaped(rows, self._schema)
+                yield shaped(rows, self._schema, where)
         finally:
             if self._closed:
                 handle.close(force=True)

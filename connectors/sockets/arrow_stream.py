@@ -80,7 +80,7 @@ class ArrowFraming(Framing):
                 expected="a valid record batch",
                 got=str(error).splitlines()[0] if str(error) else type(error).__name__,
             ) from None
-        rows = shaped(rows, self._wanted)
+        rows = shaped(rows, self._wanted, where)
         for start in range(0, rows.num_rows, BATCH_ROWS_MAX):
             yield rows.slice(start, BATCH_ROWS_MAX)
 

@@ -1,8 +1,8 @@
 """What a row function is given: columns by the names of its parameters, or the whole row.
 
 A single parameter that is annotated as a dict, a TypedDict or a dataclass, or whose name is no column,
-gets the row. Else each parameter gets the column of its name; one that has a default and is no column
-keeps the default.
+gets the row; so do ``*values`` alone, as their only one, for `print` takes its values so. Else each
+parameter gets the column of its name; one that has a default and is no column keeps the default.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from streamlib.operators.functions.callee import Callee
 from streamlib.operators.functions.values import python_values
 
 _SCALARS = (bool, int, float, str, bytes)
+_ANY_NUMBER = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
 _BY_PLACE = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 
 Rows = Iterator[tuple[Any, ...]]
@@ -98,31 +99,44 @@ def row_arguments(callee: Callee, verb: str, schema: pa.Schema, local: Mapping[s
         BuildError: its parameters are no columns, or cannot be filled.
     """
     parameters = callee.parameters
-    for parameter in parameters:
-        if parameter.kind is Parameter.VAR_POSITIONAL:
-            raise BuildError(
-                f"{verb} cannot tell which columns *{parameter.name} of {callee.described} stands for",
-                expected="parameters with the names of columns, or one parameter for the whole row",
-                hint="**columns takes all columns by name",
-            )
     single = _single(parameters)
     if single is not None:
         found = _whole_row(single, schema, callee, local)
         if found is not None:
             return found
+    for parameter in parameters:
+        if parameter.kind is Parameter.VAR_POSITIONAL:
+            passed_on = any(p.kind is Parameter.VAR_KEYWORD for p in parameters)
+            raise BuildError(
+                f"{verb} cannot tell which columns *{parameter.name} of {callee.described} stands for",
+                expected="parameters with the names of columns, or one parameter for the whole row",
+                hint="a decorator passes the parameters of its function on with functools.wraps"
+                if passed_on
+                else "**columns takes all columns by name",
+            )
     return _by_name(callee, verb, schema)
 
 
 def _single(parameters: tuple[Parameter, ...]) -> Parameter | None:
-    """The one parameter that has to be filled, and by place."""
-    needed = [p for p in parameters if p.default is Parameter.empty and p.kind is not Parameter.VAR_KEYWORD]
+    """The one parameter that has to be filled, and by place; what takes any number of values only where there is none.
+
+    A function that takes one value, any further ones and any by name, as loggers do, is given one.
+    """
+    needed = [p for p in parameters if p.default is Parameter.empty and p.kind not in _ANY_NUMBER]
+    values = [p for p in parameters if p.kind is Parameter.VAR_POSITIONAL]
     others = [p for p in parameters if p.kind is Parameter.VAR_KEYWORD]
-    return needed[0] if len(needed) == 1 and not others and needed[0].kind in _BY_PLACE else None
+    if not needed and values and not others:
+        return values[0]
+    if len(needed) != 1 or needed[0].kind not in _BY_PLACE or (others and not values):
+        return None
+    return needed[0]
 
 
 def _whole_row(
     parameter: Parameter, schema: pa.Schema, callee: Callee, local: Mapping[str, Any]
 ) -> RowArguments | None:
+    if parameter.kind is Parameter.VAR_POSITIONAL:
+        return RowArguments(None, whole=True, guessed=f"*{parameter.name}")
     kind, _ = without_none(parameter.annotation)
     is_column = parameter.name in schema.names
     fields = row_types(kind, local)

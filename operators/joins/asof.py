@@ -62,6 +62,7 @@ class AsOfJoinNode(Node):
 
     kind: ClassVar[str] = "asof_join"
     exchange_by: ClassVar[bool] = True
+    goes_by_keys: ClassVar[bool] = False
     left_on: tuple[str, ...] | None = None
     right_on: tuple[str, ...] | None = None
     tolerance: int | None = None

@@ -61,6 +61,8 @@ def paired_keys(
         BuildError: there are none, they are not as many, or a column is not there.
     """
     mine = left_on if left_on is not None else left.keys
+    if left_on is None and not mine and left.lost is not None:
+        raise left.lost.refusal("a join without on=")
     if left_on is None and not mine:
         raise BuildError(
             "a join needs to know which rows belong together",

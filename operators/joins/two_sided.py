@@ -48,6 +48,7 @@ class TwoSidedJoinNode(Node):
 
     kind: ClassVar[str] = "join"
     exchange_by: ClassVar[bool] = True
+    goes_by_keys: ClassVar[bool] = False
     left_on: tuple[str, ...] | None = None
     right_on: tuple[str, ...] | None = None
     how: How = "inner"

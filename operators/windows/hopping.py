@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 from dataclasses import dataclass
+from typing import overload
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,7 @@ import numpy.typing as npt
 from streamlib.contracts import OverlappingWindow
 from streamlib.elements import MAX_TIME, MIN_TIME, duration_ns, format_duration
 from streamlib.errors import BuildError, user_location
+from streamlib.operators.windows.rows import RowHops, hops_of_rows
 
 Int64s = npt.NDArray[np.int64]
 
@@ -72,30 +74,55 @@ class HoppingWindow(OverlappingWindow):
         return f"hopping({format_duration(self.size)!r}, every={format_duration(self.every)!r}{offset})"
 
 
+@overload
 def hopping(
-    size: str | dt.timedelta, every: str | dt.timedelta, offset: str | dt.timedelta = "0s"
-) -> HoppingWindow:
+    size: str | dt.timedelta, every: str | dt.timedelta, offset: str | dt.timedelta = ...
+) -> HoppingWindow: ...
+@overload
+def hopping(*, rows: int, every: int, partial: bool = ...) -> RowHops: ...
+def hopping(
+    size: str | dt.timedelta | None = None,
+    every: str | dt.timedelta | int | None = None,
+    offset: str | dt.timedelta | None = None,
+    *,
+    rows: int | None = None,
+    partial: bool | None = None,
+) -> HoppingWindow | RowHops:
     """Windows of one size that overlap: one begins every `every`, and a row is in all that hold its time.
 
-    What a row costs does not depend on how many windows it is in.
+    What a row costs does not depend on how many windows it is in. The size is a length of time, or a number
+    of rows: then each key has a window with every so many of its rows, in the order of event time, and that
+    has its last rows.
 
     Args:
         size: such as ``"1m"``; windows are half-open, ``[start, end)``.
-        every: from one start to the next; at most the size, which need not be a multiple of it.
-        offset: moves the origin, which is 1970-01-01 00:00 UTC.
+        every: from one start to the next; at most the size, which need not be a multiple of it. With `rows`
+            a number of rows, from the last row of a window to that of the next.
+        offset: moves the origin of windows by time, which is 1970-01-01 00:00 UTC.
+        rows: how many rows of a key a window has.
+        partial: with `rows`: windows with fewer rows come out too, and a column ``window_complete`` says which
+            have all: the first ones of a key, and those that are open when the input ends or ``ttl=`` drops
+            their key. Otherwise rows that are in no window are counted in the report, as dropped.
 
     Raises:
-        BuildError: a size or hop of zero or less, a hop longer than the size, or a bare number.
+        BuildError: a size or hop of zero or less, a hop longer than the size, a bare number as a length of
+            time, or options that do not fit.
 
     >>> import pyarrow as pa, streamlib as sl
     >>> rows = pa.table({"ts": pa.array([1, 6, 12], pa.timestamp("s"))})
     >>> windows = sl.read_arrow(rows).event_time("ts", max_delay="0s").window(sl.hopping("10s", every="5s"))
     >>> windows.agg(n=sl.count()).collect()["n"].to_pylist()
     [1, 2, 2, 1]
+    >>> sl.hopping(rows=100, every=20).describe()
+    'hopping(rows=100, every=20)'
     """
     at = user_location()
     try:
-        size_ns, every_ns = duration_ns(size, "size"), duration_ns(every, "every")
+        if rows is not None or partial is not None:
+            return hops_of_rows(size, every, offset, rows, partial)
+        offset = "0s" if offset is None else offset
+        size_ns = duration_ns(size, "size")  # type: ignore[arg-type]
+        every_ns = duration_ns(every, "every")  # type: ignore[arg-type]
         offset_ns = duration_ns(offset, "offset")
         if size_ns <= 0:
             raise BuildError("a window must be longer than zero", expected='such as "1m"', got=repr(size))

@@ -1,14 +1,15 @@
 """Windows that are full after so many rows, or when a sum is reached: tick bars, volume bars, dollar bars.
 
 Such a bar has no place in time before its rows come. It begins with the first row of a key after the bar
-before it, and the row that fills it is its last one: no row is split between two bars.
+before it, and the row that fills it is its last one: no row is split between two bars. Those that overlap
+end with every so many rows of a key, and have its last rows.
 """
 
 from __future__ import annotations
 
 import math
 import numbers
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -47,6 +48,21 @@ class RowWindow:
     def describe(self) -> str:
         """As the user wrote it."""
         return f"tumbling(rows={self.rows}{', partial=True' if self.partial else ''})"
+
+
+@dataclass(frozen=True)
+class RowHops(RowWindow):
+    """The last rows of a key, with every so many rows of it.
+
+    Attributes:
+        every: rows from the end of one to that of the next; at most `rows`.
+    """
+
+    every: int = field(kw_only=True)
+
+    def describe(self) -> str:
+        """As the user wrote it."""
+        return f"hopping(rows={self.rows}, every={self.every}{', partial=True' if self.partial else ''})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,6 +126,43 @@ def row_window(rows: Any, partial: Any) -> RowWindow:
     if type(rows) is bool or not isinstance(rows, numbers.Integral) or int(rows) < 1:
         raise BuildError("rows= is the number of rows of a window", expected="1 or more", got=repr(rows))
     return RowWindow(int(rows), _is_partial(partial))
+
+
+def hops_of_rows(size: Any, every: Any, offset: Any, rows: Any, partial: Any) -> RowHops:
+    """Checks the options of `hopping` with rows= or partial=.
+
+    Raises:
+        BuildError: rows= or every= is no number of rows, more rows lie between windows than in one, or there
+            are options of windows by time.
+    """
+    if rows is None:
+        raise BuildError(
+            "windows by time need no partial=",
+            expected="partial= with rows=",
+            got=f"partial={partial!r}",
+            hint="windows by time that are open when the input ends come out anyway",
+        )
+    wrong = [f"{name}={value!r}" for name, value in (("size", size), ("offset", offset)) if value is not None]
+    if wrong:
+        raise BuildError(
+            "a window has one size: a length of time, or a number of rows",
+            expected='hopping("1m", every="10s") or hopping(rows=100, every=20)',
+            got=" and ".join([*wrong, f"rows={rows!r}"]),
+        )
+    window = row_window(rows, False if partial is None else partial)
+    if type(every) is bool or not isinstance(every, numbers.Integral) or int(every) < 1:
+        raise BuildError(
+            "every= is the number of rows from the end of one window to that of the next",
+            expected="1 or more",
+            got="no every=" if every is None else f"every={every!r}",
+        )
+    if int(every) > window.rows:
+        raise BuildError(
+            "the hop is longer than the window: rows between two windows would be in none",
+            expected=f"every at most {window.rows}",
+            got=f"every={every!r}",
+        )
+    return RowHops(window.rows, window.partial, every=int(every))
 
 
 def sum_window(measure: Any, size: Any, partial: Any) -> SumWindow:

@@ -21,7 +21,7 @@ from streamlib.kernels.columns import decoded_type
 from streamlib.operators.aggregation import Aggregation
 from streamlib.operators.ordered import OrderedNode
 from streamlib.operators.windows.results import BOUNDS
-from streamlib.operators.windows.rows import RowWindow, SumWindow
+from streamlib.operators.windows.rows import RowHops, RowWindow, SumWindow
 from streamlib.state import BarSize
 
 COMPLETE = "window_complete"
@@ -142,6 +142,6 @@ class RowWindowNode(OrderedNode):
         return self.needs_for(frozenset(), self.reads)
 
     def build(self, context: BuildContext) -> Operator:
-        from streamlib.operators.windows.rows_operator import RowWindowOperator
+        from streamlib.operators.windows.rows_operator import RowHopsOperator, RowWindowOperator
 
-        return RowWindowOperator(self, context)
+        return (RowHopsOperator if isinstance(self.window, RowHops) else RowWindowOperator)(self, context)

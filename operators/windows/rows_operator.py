@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from streamlib.aggregates.plan import AccumulatorPlan
 from streamlib.contracts import Output, State
 from streamlib.elements import Batch
 from streamlib.errors import DataError
@@ -17,7 +19,10 @@ from streamlib.graph import BuildContext
 from streamlib.operators.aggregation import Late
 from streamlib.operators.ordered import OrderedOperator, WaitingColumns
 from streamlib.operators.windows.results import as_times
-from streamlib.state import BarTable, OverBars
+from streamlib.operators.windows.rows import RowHops
+from streamlib.state import BarTable, HopTable, OverBars
+
+Int64s = npt.NDArray[np.int64]
 
 if TYPE_CHECKING:
     from streamlib.operators.windows.rows_node import RowWindowNode
@@ -72,10 +77,12 @@ class RowWindowOperator(OrderedOperator):
         self.keys = list(node.inputs[0].keys)
         self.input_count = len(node.aggregation.inputs)
         self.measure_at = None if node.measure is None else list(node.inputs_of_rows).index(node.measure[0])
-        plan = node.aggregation.plan(ordered=False)  # rows are added in order
-        self.table = BarTable(node.key_fields, plan, node.bar_size, node.ttl)
+        self.table = self._new_table(node.aggregation.plan(ordered=False))  # rows are added in order
         self.finals = Program(node.aggregation.finals, node.aggregation.intermediate)
         self.unfinished = 0
+
+    def _new_table(self, plan: AccumulatorPlan) -> Any:
+        return BarTable(self.node.key_fields, plan, self.node.bar_size, self.node.ttl)
 
     # Rows in.
 
@@ -108,24 +115,38 @@ class RowWindowOperator(OrderedOperator):
         inputs = self.columns.inputs_of(rows.rows)
         measure = None if self.measure_at is None else inputs[self.measure_at]
         keys = rows.rows.select(self.keys)
-        yield from self._emit(self.table.add(keys, inputs[: self.input_count], rows.time, measure))
+        yield from self._emit_all(self._add(keys, inputs[: self.input_count], rows.time, measure))
+
+    def _add(
+        self, keys: pa.RecordBatch, inputs: Sequence[pa.Array], time: Int64s, measure: pa.Array | None
+    ) -> Iterable[OverBars]:
+        return [self.table.add(keys, inputs, time, measure)]
 
     # Windows out.
 
     def on_watermark(self, time: int) -> Iterator[Output]:
         """Takes the rows that nothing can come before any more, and drops keys that had none for long."""
         yield from super().on_watermark(time)
-        over = self.table.expire(self.forward(time))
-        if over is not None:
-            yield from self._emit(over)
+        yield from self._emit_all(self._expire(self.forward(time)))
+
+    def _expire(self, before: int) -> Iterable[OverBars]:
+        over = self.table.expire(before)
+        return [] if over is None else [over]
 
     def on_end(self) -> Iterator[Output]:
         """Takes all rows, and gives up the windows that are not full."""
         yield from super().on_end()
-        yield from self._emit(self.table.close_all())
+        yield from self._emit_all(self._close_all())
+
+    def _close_all(self) -> Iterable[OverBars]:
+        return [self.table.close_all()]
 
     def tidy(self, before: int) -> None:
         """Keys that go may have results: `on_watermark` lets go of them."""
+
+    def _emit_all(self, windows: Iterable[OverBars]) -> Iterator[Batch]:
+        for over in windows:
+            yield from self._emit(over)
 
     def _emit(self, over: OverBars) -> Iterator[Batch]:
         node = self.node
@@ -165,5 +186,35 @@ class RowWindowOperator(OrderedOperator):
 
     def counters(self) -> dict[str, int]:
         """Late rows, and rows of windows that were never full."""
-        dropped = {"dropped": self.unfinished} if self.unfinished else {}
-        return {**super().counters(), **dropped}
+        unfinished = self._count_unfinished()
+        return {**super().counters(), **({"dropped": unfinished} if unfinished else {})}
+
+    def _count_unfinished(self) -> int:
+        return self.unfinished
+
+
+class RowHopsOperator(RowWindowOperator):
+    """The last rows of each of one worker's keys, in slices, and the rows that wait to enter them."""
+
+    def _new_table(self, plan: AccumulatorPlan) -> Any:
+        node, window = self.node, self.node.window
+        assert isinstance(window, RowHops), "windows that overlap"
+        return HopTable(node.key_fields, plan, window.rows, window.every, window.partial, node.ttl)
+
+    def _add(
+        self, keys: pa.RecordBatch, inputs: Sequence[pa.Array], time: Int64s, measure: pa.Array | None
+    ) -> Iterable[OverBars]:
+        over: list[OverBars] = self.table.add(keys, inputs, time)
+        return over
+
+    def _expire(self, before: int) -> Iterable[OverBars]:
+        over: list[OverBars] = self.table.expire(before)
+        return over
+
+    def _close_all(self) -> Iterable[OverBars]:
+        over: list[OverBars] = self.table.close_all()
+        return over
+
+    def _count_unfinished(self) -> int:
+        count: int = self.table.unfinished
+        return count

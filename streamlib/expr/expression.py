@@ -225,18 +225,20 @@ class Expr(Accessors, Aggregating, RowFunctions, Operators):
         """
         return Expr(Alias(self._node, name))
 
-    def cast(self, to: pa.DataType | str | type) -> Expr:
+    def cast(self, to: pa.DataType | str | type, *, strict: bool = True) -> Expr:
         """The values as another type: a pyarrow type, its name, or Python's int, float, str, bool.
 
         A float becomes an integer by dropping its fraction, a time a coarser one by rounding down;
-        a value that has no place in the new type is a DataError.
+        a value that has no place in the new type is a DataError, or null where not `strict`.
 
         >>> import pyarrow as pa
         >>> from streamlib import col
         >>> col("s").cast("int64").evaluate(pa.record_batch({"s": ["7", None]})).to_pylist()
         [7, None]
+        >>> col("s").cast("int64", strict=False).evaluate(pa.record_batch({"s": ["7", "n/a"]})).to_pylist()
+        [7, None]
         """
-        return Expr(Cast(self._node, parse_type(to)))
+        return Expr(Cast(self._node, parse_type(to), strict))
 
     def abs(self) -> Expr:
         """The absolute value.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -30,6 +31,7 @@ from streamlib.expr.nodes import (
     value_key,
     value_text,
 )
+from streamlib.expr.parse_times import cast_or_null
 from streamlib.expr.program import Builder, Operand, UnsupportedError, type_name
 from streamlib.expr.promote import adapt
 
@@ -220,28 +222,35 @@ class Between(Method):
 
 @dataclass(frozen=True, eq=False)
 class Cast(Method):
-    """`input.cast(type)`."""
+    """`input.cast(type)`; where not `strict` a value that has no place in the type is null."""
 
     to: pa.DataType
+    strict: bool = True
 
     def shape(self) -> Hashable:
-        return str(self.to)
+        return str(self.to), self.strict
 
     def write(self, texts: Sequence[str]) -> str:
-        return self.method_text("cast", texts, f'"{type_name(self.to)}"')
+        more = [] if self.strict else ["strict=False"]
+        return self.method_text("cast", texts, f'"{type_name(self.to)}"', *more)
 
     def plan(self, builder: Builder, inputs: Sequence[Operand]) -> Operand:
         (value,) = inputs
         own, to = value.type, self.to
         if pt.is_floating(own) and pt.is_integer(to):
-            return builder.cast(builder.kernel("trunc", value), to)
+            return self._cast(builder, builder.kernel("trunc", value))
         if pt.is_floating(to) and (pt.is_integer(own) or pt.is_floating(own)):
             return builder.cast(value, to, safe=False)
         if pt.is_timestamp(own) and (pt.is_timestamp(to) or pt.is_date(to)):
             return self._cast_time(builder, value)
         if pt.is_duration(own) and pt.is_duration(to):
             return builder.kernel("cast", value, options=pc.CastOptions(to, allow_time_truncate=True))
-        return builder.cast(value, to)
+        return self._cast(builder, value)
+
+    def _cast(self, builder: Builder, value: Operand) -> Operand:
+        if self.strict or value.type.equals(self.to):
+            return builder.cast(value, self.to)
+        return builder.vector(partial(cast_or_null, self.to, False), value)
 
     def _cast_time(self, builder: Builder, value: Operand) -> Operand:
         """To a coarser unit rounded down, also before 1970, where Arrow rounds towards it."""
@@ -249,7 +258,7 @@ class Cast(Method):
         steps = {"s": "second", "ms": "millisecond", "us": "microsecond"}
         if pt.is_timestamp(self.to) and unit in steps and value.type.unit != unit:
             value = builder.kernel("floor_temporal", value, options=pc.RoundTemporalOptions(1, steps[unit]))
-        return builder.cast(value, self.to)
+        return self._cast(builder, value)
 
 
 @dataclass(frozen=True, eq=False)

@@ -224,7 +224,17 @@ def cast_or_null(to: pa.DataType, strict: bool, values: pa.Array) -> pa.Array:
             raise
     if len(values) == 1:
         return pa.nulls(1, to)
+    if len(values) >= _REPEATED_MIN and (
+        pa.types.is_string(values.type) or pa.types.is_large_string(values.type)
+    ):
+        distinct = values.dictionary_encode()
+        if len(distinct.dictionary) <= len(values) // 2:
+            return cast_or_null(to, strict, distinct.dictionary).take(distinct.indices)
     middle = len(values) // 2
     return pa.concat_arrays(
         [cast_or_null(to, strict, values.slice(0, middle)), cast_or_null(to, strict, values.slice(middle))]
     )
+
+
+_REPEATED_MIN = 64
+"""Bad texts are mostly a few, such as ``n/a``: of so many each is looked at once."""

@@ -1,12 +1,13 @@
 """The logical graph and its plan. The nodes themselves stand beside their operators."""
 
 from streamlib.graph.explain import explain
-from streamlib.graph.node import BuildContext, Node, SideNode, SinkNode, SourceNode
-from streamlib.graph.plan import Edge, Plan, Step, plan_graph
+from streamlib.graph.node import BuildContext, LostKeys, Node, SideNode, SinkNode, SourceNode
+from streamlib.graph.plan import Edge, Plan, Step, is_endless, plan_graph
 
 __all__ = [
     "BuildContext",
     "Edge",
+    "LostKeys",
     "Node",
     "Plan",
     "SideNode",
@@ -14,5 +15,6 @@ __all__ = [
     "SourceNode",
     "Step",
     "explain",
+    "is_endless",
     "plan_graph",
 ]

@@ -67,6 +67,33 @@ class BuildContext:
     new_loop: NewLoop | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class LostKeys:
+    """Keys that rows had, of which a step let a column go.
+
+    Attributes:
+        keys: the columns that the stream was keyed by.
+        step: the label of the step that has not all of them.
+        at: its line.
+    """
+
+    keys: tuple[str, ...]
+    step: str
+    at: Location | None
+
+    def refusal(self, what: str) -> BuildError:
+        """The error of a step that would work on the rows of a key, and is given all rows as one."""
+        columns = ", ".join(repr(key) for key in self.keys)
+        where = "" if self.at is None else f" ({self.at})"
+        return BuildError(
+            f"{what} works by key, and {self.step}{where} has let go of the keys",
+            expected=f"{columns} in what {self.step} gives, unchanged or under another name",
+            got="a stream that was keyed and is not any more",
+            hint="keep the key columns, or say anew which rows belong together: .key_by(...); "
+            "for all rows as one write .key_by() before",
+        )
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Node(ABC):
     """One step of the logical graph.
@@ -92,11 +119,16 @@ class Node(ABC):
     """Whether its rows have an event time at all."""
     keys: tuple[str, ...] = field(init=False, default=())
     """The key columns of a keyed stream."""
+    lost: LostKeys | None = field(init=False, default=None)
+    """The keys that its rows had, where they have none."""
 
     def __post_init__(self) -> None:
         try:
+            if self.exchange_by and self.goes_by_keys:
+                self._refuse_lost_keys()
             self._set(schema=self.derive_schema())
             self._set(timed=self.derive_timed(), time=self.derive_time(), keys=self.derive_keys())
+            self._set(lost=self.derive_lost())
             self.validate()
         except StreamlibError as error:
             if isinstance(error, TypeMismatchError):
@@ -127,6 +159,19 @@ class Node(ABC):
         """A result stays keyed while its key columns stay."""
         keys = self.inputs[0].keys if self.inputs else ()
         return keys if all(k in self.schema.names for k in keys) else ()
+
+    def derive_lost(self) -> LostKeys | None:
+        """The keys that its rows have lost, here or before."""
+        if self.keys:
+            return None
+        if not self.inputs or not self.inputs[0].keys:
+            return self.inputs[0].lost if self.inputs else None
+        return LostKeys(self.inputs[0].keys, self.label, self.at)
+
+    def _refuse_lost_keys(self) -> None:
+        lost = self.inputs[0].lost
+        if lost is not None:
+            raise lost.refusal(self.label)
 
     def validate(self) -> None:
         """Raises BuildError when the node cannot work on its inputs."""
@@ -171,6 +216,9 @@ class Node(ABC):
     exchange_by: ClassVar[bool] = False
     """Whether rows of one key must meet on one worker before it (by `keys`; none: all on worker 0)."""
 
+    goes_by_keys: ClassVar[bool] = True
+    """Whether, where `exchange_by`, these are the keys of its first input; else it is told which."""
+
     def exchange_keys(self, side: int) -> tuple[str, ...]:
         """The columns of input `side` that choose the worker, where `exchange_by`."""
         return self.keys
@@ -188,6 +236,9 @@ class Node(ABC):
 
     gives_order: ClassVar[bool] = False
     """Whether it makes the hidden order column when a step below reads it: only `event_time` does."""
+    blurs_order: ClassVar[bool] = False
+    """Whether several rows can have one order, and arrival decides between them. Where they meet other rows that
+    stem from the same ones, `BuildContext.needs_order` is true: then arrival must not depend on batches."""
     interleaves: ClassVar[bool] = False
     """Whether it mixes rows of several inputs, so that arrival is no order."""
 

@@ -14,6 +14,7 @@ from streamlib.contracts import Operator
 from streamlib.errors import FAIL, BuildError, OnError
 from streamlib.graph.dead_letters import TAG as DEAD_LETTERS
 from streamlib.graph.node import BuildContext, Node, SideNode, SinkNode, SourceNode
+from streamlib.graph.rejoined import rejoined
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +102,11 @@ class Plan:
                     found.add(edge.target)
                     todo.append(edge.target)
         return found
+
+
+def is_endless(node: Node) -> bool:
+    """Whether rows of an input without an end can reach a node."""
+    return any(isinstance(n, SourceNode) and not n.source.bounded for n in topological([node]))
 
 
 def topological(sinks: Iterable[Node]) -> list[Node]:
@@ -199,8 +205,9 @@ def plan_graph(
                 first.dead_letters_read = True
                 _check_dead_letters(first)
     plan = Plan(steps, workers, list(sinks))
+    exact = rejoined(nodes)
     for step in steps:
-        if step.node.gives_order:
+        if step.node.gives_order or id(step.node) in exact:
             step.needs_order = any(steps[below].needs_order for below in plan.downstream(step.index))
     _set_stages(plan)
     return plan

@@ -136,4 +136,18 @@ def validity_of(column: pa.Array) -> tuple[int, int]:
     """Address of the validity bitmap (0 when no row is null) and the bit of the first row."""
     if column.null_count == 0:
         return 0, 0
-    return column.buffers()[0].address, column.offset
+    bits = column.buffers()[0]
+    if bits is None:  # a column of type null has no memory at all
+        return address_of_nothing(len(column)), 0
+    return bits.address, column.offset
+
+
+_nothing: list[npt.NDArray[np.uint8]] = [np.zeros(8_192, dtype=np.uint8)]
+
+
+def address_of_nothing(rows: int) -> int:
+    """Address of a validity bitmap in which none of so many rows has a value; it stays for ever."""
+    if rows > 8 * len(_nothing[-1]):
+        _nothing.append(np.zeros(max(rows // 8 + 1, 2 * len(_nothing[-1])), dtype=np.uint8))
+    address: int = _nothing[-1].__array_interface__["data"][0]
+    return address

@@ -3,12 +3,17 @@
 A step fails for a whole batch although one row is to blame. With a policy other than ``fail`` the
 batch is cut until the rows that fail are alone; all others pass, in their order. An error that names
 its row is cut out there; where there are many, halves are tried.
+
+`Retry.attempts` are calls in all. Where a function of rows raises, its call for that row was one of them, and
+the row has the others alone. A function of batches is called again with the whole batch; with its parts, of
+which one fails after all attempts of the batch, once.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -74,35 +79,44 @@ class Refuser:
         self, operator: Operator, batch: Batch, side: int, wrong: list[tuple[Batch, StreamlibError]]
     ) -> Iterator[tuple[Batch, list[Output] | None]]:
         """Parts of the batch that pass, with what they give; None where only `check` was called."""
-        todo, cut = [batch], 0
+        todo, cut = [_Part(batch)], 0
         while todo:
             part = todo.pop()
+            rows = part.rows
             try:
-                outputs = self._tried(operator, part, side, len(part) in (1, len(batch)))
+                outputs = self._tried(operator, part, side)
             except (DataError, UserFunctionError) as error:
-                if len(part) == 1:
-                    wrong.append((part, self._explained(error, part)))
+                if len(rows) == 1:
+                    wrong.append((rows, self._explained(error, rows)))
                     continue
-                row = error.row if cut < HINTS_MAX else None
-                cut += row is not None
-                todo.extend(reversed(_pieces(part, row)))
+                halves = cut >= HINTS_MAX
+                cut += error.row is not None
+                if isinstance(error, UserFunctionError) and error.row is not None:
+                    pieces = _around(rows, error.row, error, halves)
+                else:
+                    pieces = [_Part(r, part.calls) for r in _pieces(rows, None if halves else error.row)]
+                todo.extend(reversed(pieces))
                 continue
-            yield part, outputs
+            yield rows, outputs
 
-    def _tried(self, operator: Operator, batch: Batch, side: int, again: bool) -> list[Output] | None:
-        """Calls the step; where `again`, as often as its policy says."""
-        waits = self.policy.retry.waits() if again and self.policy.retry is not None else []
-        for wait in [*waits, None]:
+    def _tried(self, operator: Operator, part: _Part, side: int) -> list[Output] | None:
+        """Calls the step as often as its policy says, as long as it is not known which row fails."""
+        waits = [] if self.policy.retry is None else self.policy.retry.waits()
+        while True:
+            if part.error is not None:
+                if part.calls > len(waits) or self.pause(waits[part.calls - 1]):
+                    raise part.error
+                self.retried += 1
             try:
                 if self.checked:
-                    operator.check(batch, side)
+                    operator.check(part.rows, side)
                     return None
-                return list(operator.on_batch(batch, side))
-            except UserFunctionError:
-                if wait is None or self.pause(wait):
+                return list(operator.on_batch(part.rows, side))
+            except UserFunctionError as error:
+                part.calls += 1
+                part.error = error
+                if error.row is not None and len(part.rows) > 1:
                     raise
-                self.retried += 1
-        raise AssertionError("the last call returns or raises")
 
     def _explained(self, error: StreamlibError, part: Batch) -> StreamlibError:
         """The error of a single row, with its place. With the policy ``fail`` it ends the run."""
@@ -153,6 +167,31 @@ class Refuser:
         """Rows refused, and calls that were repeated."""
         found = {"skipped" if self.policy.policy == "skip" else TAG: self.refused, "retried": self.retried}
         return {name: count for name, count in found.items() if count}
+
+
+@dataclass(slots=True)
+class _Part:
+    """Rows to call the step with.
+
+    Attributes:
+        rows: at least one.
+        calls: how often the step's function was called with them, or with rows that they are a part of.
+        error: what the last call with them raised.
+    """
+
+    rows: Batch
+    calls: int = 0
+    error: UserFunctionError | None = None
+
+
+def _around(rows: Batch, at: int, error: UserFunctionError, halves: bool) -> list[_Part]:
+    """The row that a function of rows raised for, which was one call, and what is before and behind it."""
+    behind = len(rows) - at - 1
+    ends = [0, at, at + 1, *([at + 1 + behind // 2] if halves else []), len(rows)]
+    parts = [_Part(rows.slice(begin, end - begin)) for begin, end in pairwise(ends) if begin < end]
+    failed = parts[1 if at else 0]
+    failed.calls, failed.error = 1, error
+    return parts
 
 
 def _brief(error: StreamlibError) -> str:

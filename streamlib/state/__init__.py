@@ -17,6 +17,7 @@ whole when the window closes. Panes are identified by the window's start::
 * `SessionTable`: the open sessions of each key; `NumberedStore`: aggregates by number, for what has no keys.
 * `SeenKeys`: which keys came before, and when; `LastRows`: the last row of each run of a key.
 * `BarTable`: the open bar of each key, which is full after so many rows or when a sum is reached.
+* `HopTable`: the last rows of each key, in slices, and windows of them that overlap.
 * `Expiry`: which slots have had no row for long.
 * `AsOfStore`: the rows of each key through time, and which of them held when.
 * `IntervalStore`: the rows of one side of a join, found by key and time; `NumberedRows`: rows taken out by number.
@@ -27,14 +28,16 @@ Modules: `panes` (the store), `pane` (one pane's memory and growth), `directory`
 pane, as the kernels read it), `fused` (the generated loop of a plan), `probe` (the loop that finds
 records), `values` and `value_store` (values that are no words, beside the records), `slots` (one pane
 that never closes), `placed` and `two_stacks` (slices), `sessions`, `bars` (`bar_kernels` has its loop),
-`numbered`, `seen`, `last_rows`, `expiry`, `ordered` (`gathering` takes rows of several batches), `layout`
-(what lies where in the blocks that Python and kernels share). Rooms: `collected` (what is no few words
-per key), `joins`, `rolling` (the last rows of each key), `steps` (functions of the user's).
+`hops` (`hop_kernels`), `numbered`, `seen`, `last_rows`, `expiry`, `ordered` (`gathering` takes rows of
+several batches), `layout` (what lies where in the blocks that Python and kernels share). Rooms: `collected`
+(what is no few words per key), `joins`, `rolling` (the last rows of each key), `steps` (functions of the
+user's).
 """
 
 from streamlib.state.bars import BarSize, BarTable, OverBars
 from streamlib.state.closed import Closed, Tumbling, concat
 from streamlib.state.expiry import Expiry
+from streamlib.state.hops import HopTable
 from streamlib.state.joins.asof import AsOfStore
 from streamlib.state.joins.interval import IntervalStore
 from streamlib.state.joins.numbered_rows import NumberedRows
@@ -58,6 +61,7 @@ __all__ = [
     "Closed",
     "ClosedSessions",
     "Expiry",
+    "HopTable",
     "IntervalStore",
     "LastRows",
     "NumberedRows",

@@ -41,7 +41,9 @@ def read_files(
             such as ``sl.csv(delimiter=";")`` or ``sl.regex(...)``; by the ending of the file's name when
             None. Endings ``.gz`` and ``.zst`` are decompressed.
         schema: the columns and their types; inferred from the first file when None, and then every
-            other file must have the same. Declared types read CSV faster.
+            other file must have the same. In Parquet and Arrow files a column may have a type of which each
+            value has its place in that, such as ``large_string`` or a dictionary in ``string``, ``int32``
+            in ``int64``, or nulls only. Declared types read CSV faster.
         order: ``"name"`` makes all files one split, read in the order of their names.
         metadata: adds the columns ``file_path`` and ``file_row`` (the record's number in its file, from 0).
         follow: goes on when the files have been read: what is added to a file, and files that appear

@@ -53,6 +53,7 @@ class RowWindowedStream(WindowedStream):
         ttl: str | dt.timedelta | Forever | None,
     ) -> None:
         at = user_location()
+        self._node, self._window, self._allowed_lateness = node, window, allowed_lateness  # type: ignore[assignment]
         try:
             self._options: dict[str, Any] = {
                 "inputs": (node,),

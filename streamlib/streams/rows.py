@@ -49,8 +49,8 @@ class RowVerbs:
         with _Made("rename") as at:
             return type(self)(rename(self._node, names, at))
 
-    def cast(self, types: Mapping[str, pa.DataType | str | type]) -> Self:
-        """Some columns as another type; see `Expr.cast`.
+    def cast(self, types: Mapping[str, pa.DataType | str | type], *, strict: bool = True) -> Self:
+        """Some columns as another type; see `Expr.cast`. Where not `strict`, what has no place in it is null.
 
         The event-time column stays that when its type becomes a timestamp that holds the same times.
         A stream is no longer keyed by a column that is cast.
@@ -62,7 +62,7 @@ class RowVerbs:
         from streamlib.operators.columns import cast
 
         with _Made("cast") as at:
-            return type(self)(cast(self._node, types, at))
+            return type(self)(cast(self._node, types, at, strict))
 
     def drop_nulls(self, *names: str) -> Self:
         """The rows that have a value in these columns, or in all columns when none is named.

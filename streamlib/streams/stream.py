@@ -18,7 +18,7 @@ from streamlib.elements import duration_ns
 from streamlib.errors import BuildError, user_location
 from streamlib.eventtime import IdlePolicy
 from streamlib.expr import Expr, col, named_exprs, to_expr
-from streamlib.graph import SideNode, SinkNode
+from streamlib.graph import SideNode, SinkNode, is_endless
 from streamlib.streams.dedup import DedupVerbs
 from streamlib.streams.effects import EffectVerbs
 from streamlib.streams.errors import ErrorVerbs
@@ -175,6 +175,8 @@ class Stream(
     def union(self, *others: Stream) -> Stream:
         """The rows of this stream and the others; all have the same columns.
 
+        It is keyed where all of them are, by the same columns.
+
         >>> import pyarrow as pa, streamlib as sl
         >>> one, two = sl.read_arrow(pa.table({"n": [1]})), sl.read_arrow(pa.table({"n": [2]}))
         >>> one.union(two).collect().num_rows
@@ -183,7 +185,8 @@ class Stream(
         from streamlib.operators.union import UnionNode
 
         nodes = (self._node, *(other._node for other in others))
-        return Stream(UnionNode(inputs=nodes, at=user_location()))
+        node = UnionNode(inputs=nodes, at=user_location())
+        return KeyedStream(node) if node.keys else Stream(node)
 
     def pipe(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """`function(stream, *args, **kwargs)`: for steps of one's own in a chain."""
@@ -194,9 +197,25 @@ class Stream(
     def key_by(self, *columns: str, **named: Any) -> KeyedStream:
         """Says which rows belong together: the steps that follow keep state for each key.
 
+        A stream stays keyed while its key columns stay, also under other names. Where a step lets go of one,
+        steps that work by key are refused, until it is said anew which rows belong together: by
+        ``key_by(...)``, or by ``key_by()`` for all rows as one.
+
         Args:
-            columns: key columns.
+            columns: key columns. None on a keyed stream: from here it has no keys.
             named: key columns computed by expressions, added under these names.
+
+        Raises:
+            BuildError: no column, on a stream that was never keyed; a column that cannot be a key.
+
+        >>> import pyarrow as pa, streamlib as sl
+        >>> rows = pa.table({"ts": pa.array([1, 2], pa.timestamp("s")), "k": ["a", "b"], "v": [1, 2]})
+        >>> keyed = sl.read_arrow(rows).event_time("ts", max_delay="0s").key_by("k")
+        >>> sums = keyed.select("v", key="k").window(sl.tumbling("10s")).agg(v=sl.col("v").sum())
+        >>> sums.select("key", "v").collect().to_pylist()
+        [{'key': 'a', 'v': 1}, {'key': 'b', 'v': 2}]
+        >>> sums.key_by().window(sl.same_window()).agg(v=sl.col("v").sum()).collect()["v"].to_pylist()
+        [3]
         """
         from streamlib.operators.key_by import KeyByNode
 
@@ -334,6 +353,9 @@ class Stream(
     ) -> SinkNode:
         """Writes files that appear whole, when the run has succeeded, or not at all.
 
+        A run over endless input has succeeded when it is stopped. What must be seen before that goes to
+        `for_each_batch`, to a socket, or to a sink of one's own.
+
         Args:
             path: a folder, or a single file when it has the ending of a format.
             format: ``csv``, ``jsonl``, ``parquet`` or ``arrow``; by the file's ending when None.
@@ -351,11 +373,12 @@ class Stream(
     def print(self, rows: int = 20) -> SinkNode:
         """Prints the first `rows` rows as a table, and how many more there were, when the run has ended.
 
-        A run over endless input ends when it is stopped. Until then `iter_batches` has the rows.
+        A run over endless input ends when it is stopped: of such a one each of these rows is printed when
+        it comes. `iter_batches` has them all, and ``for_each(print)`` prints them all.
         """
         from streamlib.connectors.console import PrintSink
 
-        return self.write(PrintSink(rows=rows))
+        return self.write(PrintSink(rows=rows, live=is_endless(self._node)))
 
     def collect(self, workers: int | Processes = 1, batch_rows: int = 65_536) -> pa.Table:
         """Runs the stream and returns all its rows, sorted by event time, key and position.

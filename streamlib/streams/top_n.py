@@ -13,6 +13,7 @@ from streamlib.graph import Node
 
 if TYPE_CHECKING:
     from streamlib.operators.top_n import TopNNode
+    from streamlib.operators.windows.session import SessionWindow
     from streamlib.streams.table import Forever, Table
 
 
@@ -42,7 +43,7 @@ class TopNVerbs:
         self,
         n: int,
         by: Expr | str,
-        per: str | dt.timedelta | Window | OverlappingWindow,
+        per: str | dt.timedelta | Window | OverlappingWindow | SessionWindow,
         *,
         descending: bool = True,
         allowed_lateness: str | dt.timedelta = "0s",
@@ -52,7 +53,7 @@ class TopNVerbs:
         self,
         n: int,
         by: Expr | str,
-        per: str | dt.timedelta | Window | OverlappingWindow | None = None,
+        per: str | dt.timedelta | Window | OverlappingWindow | SessionWindow | None = None,
         *,
         descending: bool = True,
         allowed_lateness: str | dt.timedelta | None = None,
@@ -72,8 +73,8 @@ class TopNVerbs:
         Args:
             n: how many rows of a key.
             by: a column, or an expression of columns.
-            per: the length of tumbling windows, such as ``"10s"``, or a window: ``sl.hopping(...)``;
-                ``sl.same_window()`` ranks results of one window with one another.
+            per: the length of tumbling windows, such as ``"10s"``, or a window: ``sl.hopping(...)``,
+                ``sl.session(...)``; ``sl.same_window()`` ranks results of one window with one another.
             descending: whether the largest is the first; else the smallest.
             allowed_lateness: with `per`, how long after its end a window still takes late rows.
             ttl: without `per`: a key without rows for longer than this, in event time, is dropped. `sl.FOREVER`
@@ -129,18 +130,19 @@ def ranked(
 ) -> TopNNode:
     """The step that ranks rows by window; `allowed_lateness` in ns."""
     from streamlib.operators.top_n import Ranking, TopNNode
+    from streamlib.operators.windows.session import SessionWindow
     from streamlib.operators.windows.tumbling import tumbling
 
     at = user_location()
     try:
         if isinstance(per, str | dt.timedelta):
             per = tumbling(per)
-        if not isinstance(per, Window | OverlappingWindow):
+        if not isinstance(per, Window | OverlappingWindow | SessionWindow):
             raise BuildError(
-                "top_n(per=...) takes a length of time, or windows that follow from a row's time",
-                expected='such as "10s" or sl.hopping("1m", every="10s")',
+                "top_n(per=...) takes a length of time, or windows by time",
+                expected='such as "10s", sl.hopping("1m", every="10s") or sl.session("30m")',
                 got=repr(per),
-                hint='of a session: .window(sl.session(...)).agg(top=sl.col("k").top_k(3, by="v"))',
+                hint='of windows by rows: .window(sl.tumbling(rows=100)).agg(top=sl.col("k").top_k(3, by="v"))',
             )
         ranking = Ranking(n, _by(by), descending)
     except StreamlibError as error:

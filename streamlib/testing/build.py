@@ -14,10 +14,9 @@ from streamlib.eventtime import EventClock, IdlePolicy
 from streamlib.expr import Expr, col, count
 from streamlib.graph import SourceNode
 from streamlib.operators.event_time import EventTimeNode
-from streamlib.operators.union import UnionNode
 from streamlib.operators.windows.cumulative import CumulativeWindow
 from streamlib.operators.windows.hopping import HoppingWindow
-from streamlib.operators.windows.rows import RowWindow
+from streamlib.operators.windows.rows import RowHops, RowWindow
 from streamlib.operators.windows.same_window import SameWindow
 from streamlib.operators.windows.session import SessionWindow
 from streamlib.operators.windows.tumbling import TumblingWindow
@@ -25,7 +24,20 @@ from streamlib.streams import Stream
 from streamlib.testing.list_source import Item, ListSource, Pause
 from streamlib.testing.manual_clock import ManualClock
 from streamlib.testing.scenario import Scenario, Settings
-from streamlib.testing.specs import PLANS, Apply, Read, RowData, Spec, Timed, Union, Windowed, all_specs
+from streamlib.testing.specs import (
+    PLANS,
+    RIGHT_COLUMNS,
+    Apply,
+    Joined,
+    Read,
+    RowData,
+    Scanned,
+    Spec,
+    Timed,
+    Union,
+    Windowed,
+    all_specs,
+)
 from streamlib.testing.watched import ProbeNode, WatchedSink, rows_of
 
 SCHEMA = pa.schema(
@@ -131,13 +143,19 @@ class Graph:
         if isinstance(spec, Windowed):
             stream = self.streams[id(spec.input)]
             if not spec.keys and stream._node.keys:
-                stream = Stream(UnionNode(inputs=(stream._node,)))  # the result of a keyed window stays keyed
+                stream = stream.key_by()  # the result of a keyed window stays keyed
             keyed = stream.key_by(*spec.keys) if spec.keys else stream
             aggregates = {name: _aggregate(kind, over) for name, kind, over in PLANS[spec.plan]}
             if spec.updates:
                 table = keyed.window(_window(spec), f"{spec.lateness}ns", emit="updates").agg(**aggregates)
                 return table.changes()
-            return keyed.window(_window(spec), f"{spec.lateness}ns").agg(**aggregates)
+            windowed = keyed.window(_window(spec), f"{spec.lateness}ns")
+            return windowed.top_n(spec.top, "v") if spec.top else windowed.agg(**aggregates)
+        if isinstance(spec, Scanned):
+            keyed = self.streams[id(spec.input)].key_by(*spec.keys)
+            return keyed.scan(_step, init=(0, 0), into=_SCANNED, allowed_lateness=f"{spec.lateness}ns")
+        if isinstance(spec, Joined):
+            return _joined(self.streams[id(spec.left)], self.streams[id(spec.right)], spec)
         probe = self.streams[id(spec.window)]._node
         return Stream(probe.inputs[0]).late
 
@@ -232,8 +250,26 @@ def _window(spec: Windowed) -> Any:
     if spec.kind == "session":
         return SessionWindow(spec.size, spec.every or None)
     if spec.kind == "rows":
-        return RowWindow(spec.size)
+        return RowHops(spec.size, every=spec.every) if spec.every else RowWindow(spec.size)
     return SameWindow() if spec.kind == "same" else TumblingWindow(spec.size, spec.offset)
+
+
+_SCANNED = {"count": "int64", "total": "int64"}
+
+
+def _step(state: tuple[int, int], n: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    count, total = state[0] + 1, state[1] + n
+    return (count, total), (count, total)
+
+
+def _joined(left: Stream, right: Stream, spec: Joined) -> Stream:
+    other = right.select(*spec.keys, **RIGHT_COLUMNS)
+    on, lateness = list(spec.keys), f"{spec.lateness}ns"
+    if spec.how == "asof":
+        return left.asof_join(other, on=on, tolerance=f"{-spec.low}ns", allowed_lateness=lateness)
+    within = (f"{spec.low}ns", f"{spec.high}ns")
+    how: Any = spec.how
+    return left.join(other, on=on, within=within, how=how, allowed_lateness=lateness)
 
 
 def _aggregate(kind: str, column: str | None) -> Expr:

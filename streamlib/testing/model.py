@@ -11,11 +11,15 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from streamlib.testing.model_rows import BEFORE_ALL, ModelRow, order_of
+from streamlib.testing.model_steps import joined, scanned
 from streamlib.testing.specs import (
     PLANS,
     Apply,
+    Joined,
     Read,
     RowData,
+    Scanned,
     Spec,
     Timed,
     Union,
@@ -23,31 +27,8 @@ from streamlib.testing.specs import (
     all_specs,
 )
 
-BEFORE_ALL = -(2**63)
 BY_TIME_OF_ROW = ("session", "rows")
 """Windows that refuse a row by its own time."""
-
-
-@dataclass(frozen=True, slots=True)
-class ModelRow:
-    """A row with what decides about it.
-
-    Attributes:
-        values: the visible columns.
-        split: (source in plan order, split); None for results.
-        position: within the split, as `event_time` met it.
-        path: how it became of that row, step by step: its number among the rows that one row became, and
-            the sides of unions that it came by.
-        time: event time, ns.
-        mark: SEMANTICS 2; BEFORE_ALL where it cannot be late.
-    """
-
-    values: RowData
-    split: tuple[int, int] | None
-    position: int = 0
-    path: tuple[int, ...] = ()
-    time: int = 0
-    mark: int = BEFORE_ALL
 
 
 def run_model(
@@ -90,6 +71,10 @@ def run_model(
             if spec.updates:
                 first, _ = _aggregate(made[id(spec.input)], replace(spec, lateness=0), None)
                 made[id(spec)] = _changes(first, made[id(spec)], spec)
+        elif isinstance(spec, Scanned):
+            made[id(spec)] = scanned(made[id(spec.input)], spec)
+        elif isinstance(spec, Joined):
+            made[id(spec)] = joined(made[id(spec.left)], made[id(spec.right)], spec)
         else:
             made[id(spec)] = late[id(spec.window)]
     return [[row.values for row in made[id(sink)]] for sink in sinks]
@@ -164,14 +149,6 @@ class _SplitModel:
         return mark
 
 
-def _order(row: ModelRow) -> tuple[object, ...]:
-    """SEMANTICS 3: by time, then place in the input; results by time, then their visible columns."""
-    if row.split is None:
-        shown = tuple((value is None, 0 if value is None else value) for value in row.values.values())
-        return row.time, shown
-    return row.time, row.split, row.position, row.path
-
-
 def windows_of(time: int, spec: Windowed, values: RowData) -> list[tuple[int, int]]:
     """The bounds of the windows that a row is in, the one that ends first before the others.
 
@@ -205,7 +182,7 @@ def _aggregate(
 ) -> tuple[list[ModelRow], list[ModelRow]]:
     groups: dict[tuple[object, ...], list[ModelRow]] = {}
     late = []
-    for row in sorted(rows, key=_order):
+    for row in sorted(rows, key=order_of):
         windows = windows_of(row.time, spec, row.values)
         if refused is None:
             missed = sum(row.mark >= closes for closes in _closings(row, spec))
@@ -227,10 +204,28 @@ def _aggregate(
     for (*key, begin, finish), members in found:
         values: RowData = dict(zip(spec.keys, key, strict=True))
         values["window_start"], values["window_end"] = begin, finish
+        time = int(str(finish)) - (spec.kind != "rows")
+        if spec.top:
+            results += _ranked(values, members, spec, time)
+            continue
         for name, aggregate, column in PLANS[spec.plan]:
             values[name] = _value(aggregate, [m.values[column] if column else 0 for m in members])
-        results.append(ModelRow(values, None, time=int(str(finish)) - (spec.kind != "rows")))
+        results.append(ModelRow(values, None, time=time))
     return results, late
+
+
+def _ranked(values: RowData, members: list[ModelRow], spec: Windowed, time: int) -> list[ModelRow]:
+    """The rows of one window in which `v` is largest; of equal ones those that come first."""
+    valued = [m for m in members if m.values["v"] is not None]
+    best = sorted(valued, key=lambda m: -float(str(m.values["v"])))[: spec.top]
+    return [
+        ModelRow(
+            {**values, "rank": rank, **{n: v for n, v in m.values.items() if n not in values}},
+            None,
+            time=time,
+        )
+        for rank, m in enumerate(best, start=1)
+    ]
 
 
 def _changes(first: list[ModelRow], whole: list[ModelRow], spec: Windowed) -> list[ModelRow]:
@@ -288,14 +283,20 @@ def _sessions(
 def _bars(
     groups: dict[tuple[object, ...], list[ModelRow]], spec: Windowed
 ) -> list[tuple[tuple[object, ...], list[ModelRow]]]:
-    """The rows of each key, so many at a time; those of windows that are not full are in none."""
+    """The rows of each key, so many at a time; those of windows that are not full are in none.
+
+    Windows that overlap end with every so many rows.
+    """
     rows: dict[tuple[object, ...], list[ModelRow]] = {}
     for (*key, _, _), members in groups.items():  # in the order of time
         rows.setdefault(tuple(key), []).extend(members)
     found = []
     for of, mine in rows.items():
-        for begin in range(0, len(mine) - spec.size + 1, spec.size):
-            members = mine[begin : begin + spec.size]
+        every = spec.every or spec.size
+        for end in range(every, len(mine) + 1, every):
+            if end < spec.size:
+                continue
+            members = mine[end - spec.size : end]
             found.append(((*of, members[0].time, members[-1].time), members))
     return found
 

@@ -13,9 +13,11 @@ from streamlib.testing.specs import (
     PLANS,
     ROW_FUNCTIONS,
     Apply,
+    Joined,
     Late,
     Read,
     RowData,
+    Scanned,
     Spec,
     Timed,
     Union,
@@ -29,9 +31,10 @@ UNITS_NS = (1, 1_000, 1_000_000_000, 7_000_000_000, 20 * 60 * 1_000_000_000)
 KEYS: tuple[tuple[str, ...], ...] = ((), ("k",), ("k",), ("k", "g"))
 ROWS_MAX = 24
 """Of one split."""
-EXACT = ("keep_large", "keep_keyed", "keep_valued", "add_one", "double")
-"""The steps of a stream that parts into branches which meet again: a batch function blurs the order of rows
-of equal time between branches (tests/simulation/test_found.py)."""
+ONE_EACH = tuple(name for name in ROW_FUNCTIONS if name != "twice")
+"""The steps of branches that meet again: of rows that stem from one all of one branch come first, and the model
+has no order of branches with different steps."""
+HOWS = ("inner", "inner", "left", "full", "semi", "anti", "asof", "asof")
 UNORDERED = ("sums", "extremes", "means")
 """The plans without `first` and `last`: for jobs in which splits appear, where the order of ties is timing."""
 
@@ -134,7 +137,8 @@ def draw(seed: int) -> Scenario:
     if len(parts) > 1 and dice.random() < 0.2:
         sinks = (*sinks, *_joined(dice, shapes, parts, unit, idles))
     if not idles:
-        sinks = (*sinks, *_updates(random.Random(f"updates {seed}"), sinks))
+        more = _steps(random.Random(f"steps {seed}"), shapes, sinks, stream, parts, unit)
+        sinks = (*sinks, *_updates(random.Random(f"updates {seed}"), sinks), *more)
     kills = dice.choice((0, 0, 0, 1, 1, 2))
     stops = dice.choice(("end", "end", "end", "end", "stop", "flush"))
     attempts = [_settings(dice, number < kills, idles) for number in range(kills + 1)]
@@ -178,7 +182,6 @@ def _timed(dice: random.Random, reads: list[Spec], delay: int, idles: bool) -> t
     """The sources brought together before or after they get their event time; and the streams that came together."""
     max_delay = None if dice.random() < 0.05 and not idles else delay
     parts = dice.random() < 0.15
-    steps = EXACT if parts else ROW_FUNCTIONS
     before = [_applied(dice, read, 0.3, ROW_FUNCTIONS) for read in reads]
     if len(before) > 1 and dice.random() < 0.3:
         before = [Union(tuple(before))]
@@ -186,11 +189,11 @@ def _timed(dice: random.Random, reads: list[Spec], delay: int, idles: bool) -> t
     after: list[Spec] = [
         Timed(_applied(dice, spec, 0.2, ROW_FUNCTIONS), max_delay, idles, per) for spec in before
     ]
-    after = [_applied(dice, spec, 0.3, steps) for spec in after]
+    after = [_applied(dice, spec, 0.3, ROW_FUNCTIONS) for spec in after]
     stream = after[0] if len(after) == 1 else Union(tuple(after))
     if parts:
-        stream = Union((_applied(dice, stream, 1.0, steps), _applied(dice, stream, 0.5, steps)))
-    return _applied(dice, stream, 0.2, steps), after
+        stream = Union((_applied(dice, stream, 1.0, ONE_EACH), _applied(dice, stream, 0.5, ONE_EACH)))
+    return _applied(dice, stream, 0.2, ROW_FUNCTIONS), after
 
 
 def _applied(dice: random.Random, spec: Spec, chance: float, steps: tuple[str, ...]) -> Spec:
@@ -262,7 +265,9 @@ def _shaped(shapes: random.Random, window: Windowed, unit: int, with_rows: bool)
     units = window.size // unit
     drawn = shapes.random()
     if drawn >= 0.9 and with_rows:
-        return replace(window, kind="rows", size=shapes.choice((1, 2, 3, 5)), offset=0)
+        size = shapes.choice((1, 2, 3, 5))
+        every = shapes.choice((0, 0, shapes.randint(1, size)))
+        return replace(window, kind="rows", size=size, every=every, offset=0)
     if drawn < 0.15:
         longest = shapes.choice((0, 0, 0, 3, 12)) * unit
         return replace(window, kind="session", every=longest, offset=0)
@@ -281,6 +286,39 @@ def _updates(dice: random.Random, sinks: tuple[Spec, ...]) -> list[Spec]:
     # Late rows move all later cuts of sessions that are limited in length: the engine refuses it.
     fit = [spec for spec in windows if not (spec.kind == "session" and spec.every and spec.lateness)]
     return [replace(spec, updates=True) for spec in fit if dice.random() < 0.3]
+
+
+def _steps(
+    dice: random.Random,
+    shapes: random.Random,
+    sinks: tuple[Spec, ...],
+    stream: Spec,
+    parts: list[Spec],
+    unit: int,
+) -> list[Spec]:
+    """The first rows of windows; functions with state; joins; and windows over the results of these."""
+    found: list[Spec] = []
+    windows = [spec for spec in sinks if isinstance(spec, Windowed) and spec.input is stream]
+    windows = [spec for spec in windows if spec.kind != "rows"]
+    if windows and dice.random() < 0.25:
+        found.append(replace(dice.choice(windows), top=dice.choice((1, 2, 5))))
+    if dice.random() < 0.25:
+        found.append(Scanned(stream, dice.choice(KEYS[1:]), dice.choice((0, 0, 3)) * unit))
+    if dice.random() < 0.35:
+        how, low = dice.choice(HOWS), dice.choice((-20, -3, -1, 0, 0, 2)) * unit
+        high = 0 if how == "asof" else low + dice.choice((0, 1, 5, 25)) * unit
+        keys, lateness = dice.choice(KEYS), dice.choice((0, 0, 3)) * unit
+        found.append(Joined(stream, dice.choice((stream, *parts)), keys, how, min(low, high), high, lateness))
+    for spec in list(found):
+        follows = not isinstance(spec, Joined) or spec.how in ("inner", "left", "asof")
+        if follows and dice.random() < 0.3:
+            size = dice.choice((1, 2, 5, 10)) * unit
+            window = Windowed(
+                spec, dice.choice(KEYS), size, 0, dice.choice((0, 3)) * unit, dice.choice(tuple(PLANS))
+            )
+            if not (isinstance(spec, Windowed) and spec.top):  # its bounds are taken
+                found.append(_shaped(shapes, window, unit, with_rows=True))
+    return found
 
 
 def _settings(dice: random.Random, dies: bool, idles: bool) -> Settings:

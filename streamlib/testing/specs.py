@@ -57,8 +57,10 @@ class Windowed:
         kind: ``tumbling``, ``hopping``, ``cumulative``, ``session``, ``rows``, or ``same``: the window that a
             result is of.
         size: of a session the gap; of ``rows`` how many rows a window has.
-        every: from one hop or step to the next; of a session its largest length, 0 for none.
+        every: from one hop or step to the next, also of ``rows``, where 0 means that windows do not overlap; of
+            a session its largest length, 0 for none.
         updates: results are a table, of which the changes are read.
+        top: how many rows come out of each window, those with the largest `v`; 0 for aggregates.
     """
 
     input: Spec
@@ -70,6 +72,35 @@ class Windowed:
     kind: str = "tumbling"
     every: int = 0
     updates: bool = False
+    top: int = 0
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Scanned:
+    """Of each row the number of rows of its key so far, and the sum of their `n`; `lateness` in ns."""
+
+    input: Spec
+    keys: tuple[str, ...]
+    lateness: int
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Joined:
+    """Rows of two inputs with equal `keys`; times in ns.
+
+    Attributes:
+        how: ``inner``, ``left``, ``full``, ``semi`` or ``anti`` of an interval join; ``asof`` for the latest right
+            row that is not later.
+        low, high: the right row's time less the left one's; of ``asof`` `-low` is the tolerance.
+    """
+
+    left: Spec
+    right: Spec
+    keys: tuple[str, ...]
+    how: str
+    low: int
+    high: int
+    lateness: int
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -79,7 +110,10 @@ class Late:
     window: Windowed
 
 
-Spec = Read | Apply | Timed | Union | Windowed | Late
+Spec = Read | Apply | Timed | Union | Windowed | Scanned | Joined | Late
+
+RIGHT_COLUMNS = {"r_id": "id", "r_ts": "ts", "r_n": "n"}
+"""What a join adds to the left row, by the right row's columns."""
 
 PLANS: dict[str, tuple[tuple[str, str, str | None], ...]] = {
     "sums": (("n", "count", None), ("v", "sum", "v")),
@@ -99,6 +133,8 @@ def inputs_of(spec: Spec) -> tuple[Spec, ...]:
         return ()
     if isinstance(spec, Union):
         return spec.inputs
+    if isinstance(spec, Joined):
+        return (spec.left, spec.right)
     return (spec.window,) if isinstance(spec, Late) else (spec.input,)
 
 
@@ -127,9 +163,14 @@ def describe(spec: Spec) -> str:
         leaves = ", leaves when idle" if spec.leaves else ""
         return f"event_time max_delay={spec.max_delay} per={','.join(spec.per) or '-'}{leaves}"
     if isinstance(spec, Windowed):
-        updates = "updates of " if spec.updates else ""
+        updates = "updates of " if spec.updates else f"top {spec.top} of " if spec.top else ""
         return (
             f"{updates}{spec.kind} size={spec.size} every={spec.every} offset={spec.offset} lateness={spec.lateness} "
             f"keys={','.join(spec.keys) or '-'} plan={spec.plan}"
         )
+    if isinstance(spec, Scanned):
+        return f"scan lateness={spec.lateness} keys={','.join(spec.keys)}"
+    if isinstance(spec, Joined):
+        within = f"{spec.low}..{spec.high}"
+        return f"{spec.how} join within={within} lateness={spec.lateness} keys={','.join(spec.keys) or '-'}"
     return "late" if isinstance(spec, Late) else "union"

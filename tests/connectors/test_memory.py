@@ -13,6 +13,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
+import streamlib as sl
 from streamlib.connectors import ArrowSource, CollectSink, PrintSink
 from streamlib.errors import BuildError, ColumnNotFoundError, SinkError
 from tests.connectors.reading import blocks_of, rows_of, write_all
@@ -126,6 +127,26 @@ def test_rows_are_printed() -> None:
     assert printed(1, TABLE.slice(0, 2).to_batches()[0]).endswith("... and 1 more row\n")
     assert printed(20, TABLE.slice(0, 2).to_batches()[0]) == "n  s\n-  -\n0  0\n1  1\n"
     assert printed(0, TABLE.slice(0, 2).to_batches()[0]) == "n  s\n-  -\n... and 2 more rows\n"
+
+
+def test_rows_of_an_endless_run_are_printed_as_they_come(tmp_path: Path) -> None:
+    out = io.StringIO()
+    sink = PrintSink(4, out, live=True)
+    sink.prepare(TABLE.schema)
+    one, two = sink.open(TABLE.schema, 0), sink.open(TABLE.schema, 1)
+    one.write(TABLE.slice(0, 2).to_batches()[0])
+    assert out.getvalue() == "n  s\n-  -\n0  0\n1  1\n"
+    two.write(pa.record_batch({"n": [1_000], "s": ["x"]}))
+    assert out.getvalue().splitlines()[4:] == ["1000  x"]
+    one.write(TABLE.slice(2, 5).to_batches()[0])
+    assert out.getvalue().splitlines()[5:] == ["   2  2"]
+    sink.commit([one.finish(), two.finish()])
+    assert out.getvalue().splitlines()[6:] == ["... and 4 more rows"]
+    (tmp_path / "1.jsonl").write_text('{"n": 1}\n')
+    bounded, endless = (
+        sl.read_files(tmp_path, "jsonl", {"n": int}, follow=follow) for follow in (False, True)
+    )
+    assert [stream.print().sink._live is None for stream in (bounded, endless)] == [True, False]
 
 
 def test_odd_values_are_printed_on_one_line() -> None:

@@ -49,6 +49,58 @@ def test_the_first_value_that_fails_is_named(before: list[str | None], after: li
     assert "int64" in str(caught.value.expected)
 
 
+CASTS = {
+    "texts": (
+        st.sampled_from(["1", "-20", "1.5", "x", "", " 7", "300", "9" * 30, "nan"]),
+        pa.string(),
+        ["int64", "uint8", "float64"],
+    ),
+    "texts and times": (
+        st.sampled_from(["2026-01-05", "2026-01-05T12:00:00", "noon"]),
+        pa.large_string(),
+        ["timestamp[us]", "date32"],
+    ),
+    "floats": (
+        st.floats() | st.integers(-300, 300).map(float),
+        pa.float64(),
+        ["int64", "uint8", "float32", "string"],
+    ),
+    "integers": (
+        st.integers(-(2**63), 2**63 - 1) | st.integers(-300, 300),
+        pa.int64(),
+        ["int8", "uint64", "timestamp[us]", "decimal128(21, 2)"],
+    ),
+    "times": (st.integers(-(2**55), 2**55), pa.timestamp("s"), ["timestamp[ns]", "timestamp[ms]", "date32"]),
+    "lists": (st.lists(st.sampled_from(["1", "x"]), max_size=3), pa.list_(pa.string()), ["list<int64>"]),
+}
+
+
+@given(name=st.sampled_from(list(CASTS)), data=st.data())
+def test_not_strict_is_null_where_strict_is_an_error(name: str, data: st.DataObject) -> None:
+    values, kind, types = CASTS[name]
+    column = pa.array(data.draw(st.lists(st.none() | values, max_size=90)), kind)
+    to = parse_type(data.draw(st.sampled_from(types)) if name != "lists" else pa.list_(pa.int64()))
+    wanted = []
+    for row in range(len(column)):
+        try:
+            wanted += col("a").cast(to).evaluate(pa.record_batch({"a": column.slice(row, 1)})).to_pylist()
+        except DataError:
+            wanted.append(None)
+    found = col("a").cast(to, strict=False).evaluate(pa.record_batch({"a": column}))
+    assert found.type == to
+    assert repr(found.to_pylist()) == repr(wanted)
+
+
+def test_not_strict_is_another_expression_than_strict() -> None:
+    assert str(col("a").cast(int, strict=False)) == 'col("a").cast("int64", strict=False)'
+    assert one(col("a").cast(int, strict=False).fill_null(0), a="x") == 0
+    assert one(lit("x").cast(int, strict=False), a="x") is None
+    with pytest.raises(TypeMismatchError):
+        one(col("a").cast(pa.list_(pa.int8()), strict=False), a=1.5)
+    both = [col("a").cast(int, strict=False).is_null(), col("a").cast(int).is_null()]
+    assert both[0].key() != both[1].key()
+
+
 def test_an_integer_too_large_fails() -> None:
     with pytest.raises(DataError, match="300"):
         one(col("a").cast("int8"), a=300)

@@ -102,10 +102,11 @@ def test_keys_are_followed() -> None:
     assert columns_of_bars(keyed().rename({"k": "symbol"})) == ["symbol"]
     assert columns_of_bars(keyed().rename({"k": "n", "n": "k"})) == ["n"]
     assert columns_of_bars(keyed().drop("n")) == ["k"]
-    assert columns_of_bars(keyed().drop("k")) == []
     assert columns_of_bars(keyed().cast({"n": "float64"})) == ["k"]
-    assert columns_of_bars(keyed().cast({"k": "large_string"})) == []
-    assert columns_of_bars(keyed().fill_null({"k": "-"})) == []
+    for gone in (keyed().drop("k"), keyed().cast({"k": "large_string"}), keyed().fill_null({"k": "-"})):
+        assert columns_of_bars(gone.key_by()) == []
+        with pytest.raises(BuildError, match="let go of the keys"):
+            columns_of_bars(gone)
     assert columns_of_bars(keyed().fill_null(0)) == ["k"]
     assert columns_of_bars(keyed().unnest("o")) == ["k"]
     assert columns_of_bars(keyed().drop_nulls("n")) == ["k"]
@@ -204,3 +205,10 @@ def test_the_plan_names_the_verbs() -> None:
     text = keyed().drop("o").rename({"n": "m"}).cast({"m": "float64"}).fill_null(0).drop_nulls("m").explain()
     for verb in ("drop", "rename", "cast", "fill_null", "drop_nulls"):
         assert verb in text
+
+
+def test_a_cast_that_is_not_strict_gives_null_and_moves_no_event_time() -> None:
+    mixed = sl.read_arrow(pa.table({"n": ["1", "n/a"]})).cast({"n": int}, strict=False)
+    assert mixed.collect()["n"].to_pylist() == [1, None]
+    assert keyed().cast({"ts": "timestamp[ns]"})._node.time == "ts"
+    assert keyed().cast({"ts": "timestamp[ns]"}, strict=False)._node.time is None

@@ -80,7 +80,7 @@ def test_results_of_one_window_with_one_another() -> None:
     sums = KEYED.window(sl.tumbling("10s")).agg(n=sl.count(), v=col("v").max())
     for ranked in (
         sums.key_by("window_start").top_n(1, by="n", per=sl.same_window()),
-        sums.select("window_start", "window_end", "n", name=col("k")).top_n(1, by="n", per=sl.same_window()),
+        sums.key_by().top_n(1, by="n", per=sl.same_window()),
         sums.key_by("window_end").window(sl.same_window()).top_n(1, by="n"),
     ):
         found = ranked.collect().to_pylist()
@@ -94,6 +94,21 @@ def test_other_cuts_workers_orders_and_crashes() -> None:
     top, table = KEYED.top_n(2, "v", "10s", allowed_lateness="3s"), STREAM.top_n(3, "v", descending=False)
     assert t.check([top, top.late], seeds=[1], workers=[1, 3], batch_rows=[1, 50]) > 5
     assert t.check([table, KEYED.top_n(1, "v")], seeds=[1], workers=[1, 3], batch_rows=[1, 50]) > 5
+
+
+@pytest.mark.parametrize("window", [sl.session("4s"), sl.session("4s", max_length="6s")], ids=str)
+def test_the_first_rows_of_sessions(window: Any) -> None:
+    top = KEYED.top_n(2, "v", window, allowed_lateness="1s")
+    lists = KEYED.window(window, allowed_lateness="1s").agg(name=col("name").top_k(2, by="v"))
+    wanted = [
+        {**row, "rank": rank, "name": name}
+        for row in lists.collect().to_pylist()
+        for rank, name in enumerate(row.pop("name"), start=1)
+    ]
+    found = top.select("k", "window_start", "window_end", "rank", "name").collect().to_pylist()
+    assert sorted(found, key=str) == sorted(wanted, key=str) and len(found) > 4
+    assert t.check([top, top.late], seeds=[1], workers=[1, 3], batch_rows=[1, 50]) > 5
+    t.check_operator(top, ROWS.sort_by("ts"), watermarks=[2 * SECOND, 10 * SECOND])
 
 
 def test_only_what_is_read_is_kept() -> None:
@@ -177,7 +192,7 @@ def endless() -> sl.Stream:
         (lambda: KEYED.top_n(1, col("v").max(), "10s"), "is an aggregate"),
         (lambda: KEYED.top_n(1, 7, "10s"), "by= is a column or an expression"),  # type: ignore[call-overload]
         (lambda: KEYED.top_n(1, "v", 10), "takes a length of time"),  # type: ignore[call-overload]
-        (lambda: KEYED.top_n(1, "v", sl.session("10s")), "takes a length of time"),  # type: ignore[call-overload]
+        (lambda: KEYED.top_n(1, "v", sl.tumbling(rows=2)), "takes a length of time"),  # type: ignore[call-overload]
         (lambda: KEYED.top_n(1, "v", "10s", ttl="1h"), "belong to the table"),  # type: ignore[call-overload]
         (lambda: KEYED.top_n(1, "v", allowed_lateness="1s"), "belongs to the windows"),  # type: ignore[call-overload]
         (lambda: KEYED.with_columns(rank=1).top_n(1, "v", "10s"), "the name 'rank' is taken"),

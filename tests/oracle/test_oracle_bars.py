@@ -138,6 +138,65 @@ def test_windows_by_sums_equal_a_loop(case: Input, name: str, ttl: int | None, p
     )
 
 
+@given(
+    case=inputs(),
+    rows=st.integers(1, 8),
+    less=st.integers(0, 7),
+    ttl=ttls,
+    partial=st.booleans(),
+)
+def test_windows_of_the_last_rows_equal_a_loop(
+    case: Input, rows: int, less: int, ttl: int | None, partial: bool
+) -> None:
+    every = max(1, rows - less)
+    windowed = keyed(case).window(sl.hopping(rows=rows, every=every, partial=partial), **options(ttl, case))
+    stream, kept, late = aggregated(windowed), CollectSink(), CollectSink()
+    report = sl.run(
+        stream.named("hops").write(kept),
+        stream.late.write(late),
+        workers=case.workers,
+        batch_rows=case.batch_rows,
+    )
+    lives: dict[Any, list[Any]] = {}
+    for row in in_order(case, ttl):
+        lives.setdefault((row[0], row[4]), []).append(row[:4])
+    wanted, in_none = [], 0
+    for life in lives.values():
+        ends = range(every, len(life) + rows, every)
+        windows = [(max(0, end - rows), min(end, len(life)), rows <= end <= len(life)) for end in ends]
+        taken = [window for window in windows if window[2] or (partial and window[0] < window[1])]
+        wanted += [life_row(life[begin:end], [full] if partial else []) for begin, end, full in taken]
+        in_none += len(life) - len({n for begin, end, _ in taken for n in range(begin, end)})
+    found = lists_as_tuples(queries.found(kept.table()))
+    assert found == lists_as_tuples(queries.canonical(wanted))
+    assert report.dropped.get("hops", 0) == in_none, "a row vanished, or is counted though it did not"
+    assert queries.found(late.table()) == answer(case, _LATE, case.lateness)
+
+
+def life_row(rows: list[Any], complete: list[bool]) -> tuple[Any, ...]:
+    """What `aggregated` makes of the rows of one window, in order."""
+    prices = [price for _, _, price, _ in rows if price is not None]
+    numbers = [price for price in prices if not math.isnan(price)]
+    return (
+        rows[0][0],
+        rows[0][1],
+        rows[-1][1],
+        *complete,
+        len(rows),
+        sum(volume for *_, volume in rows),
+        math.fsum(prices) / len(prices)
+        if prices and len(numbers) == len(prices)
+        else math.nan
+        if prices
+        else None,
+        max(numbers, default=math.nan if prices else None),
+        rows[0][2],
+        rows[-1][2],
+        rows[-1][0],
+        [volume for *_, volume in rows],
+    )
+
+
 def in_order(case: Input, ttl: int | None) -> list[Any]:
     """The rows that are not late, as DuckDB orders them."""
     connection = queries._load(queries.numbered(case.splits))

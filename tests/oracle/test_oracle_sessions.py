@@ -31,7 +31,7 @@ marked as (
 judged as (select *, coalesce(mark > ts + {lateness}, false) as late from marked)
 """
 
-_SESSIONS = """
+_NUMBERED = """
 with {judged},
 begun as (
     select *, coalesce(ts - lag(ts) over w > {gap}, false)::int as begins
@@ -40,6 +40,11 @@ begun as (
 numbered as (
     select *, sum(begins) over (partition by {key} order by ts, split, pos) as session from begun
 )
+"""
+
+_SESSIONS = (
+    _NUMBERED
+    + """
 select {key} as symbol, min(ts)::bigint as window_start, least(max(ts) + {gap}, {max})::bigint as window_end,
     count(*) as trades,
     first(price order by ts, split, pos) as open,
@@ -51,6 +56,21 @@ select {key} as symbol, min(ts)::bigint as window_start, least(max(ts) + {gap}, 
     sum(price) / count(price) as mean
 from numbered group by {key}, session
 """
+)
+
+_FIRST = (
+    _NUMBERED
+    + """,
+ranked as (
+    select *, row_number() over (partition by {key}, session order by price desc nulls last, ts, split, pos) as rank,
+        min(ts) over (partition by {key}, session) as first, max(ts) over (partition by {key}, session) as last
+    from numbered
+)
+select symbol, first::bigint as window_start, least(last + {gap}, {max})::bigint as window_end, rank,
+    ts::bigint as ts, price, volume
+from ranked where rank <= 2 and price is not null
+"""
+)
 
 _LATE = """
 with {judged}
@@ -138,6 +158,16 @@ def test_sessions_by_text_and_by_float_equal_duckdb(drawn: Sessions) -> None:
         )
         wanted = [(s[0], s[1], s[2], s[3], s[9]) for s in drawn.answer(_SESSIONS)]
         assert queries.found(counts) == queries.canonical(wanted)
+
+
+@given(drawn=sessions(keys=("symbol",), most_splits=2))
+def test_the_first_rows_of_sessions_equal_duckdb(drawn: Sessions) -> None:
+    case = drawn.case
+    window, lateness = sl.session(format_duration(drawn.gap)), format_duration(case.lateness)
+    keyed = timed(case).key_by("symbol")
+    found, late = run(keyed.top_n(2, "price", window, allowed_lateness=lateness), case)
+    assert late == drawn.answer(_LATE)
+    assert found == drawn.answer(_FIRST)
 
 
 @given(drawn=sessions(keys=("''",), most_splits=2))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -261,6 +262,48 @@ def test_a_function_that_goes_on_failing_follows_the_policy() -> None:
     dead = texts(["1"]).map_batches(Moody(9)).on_error("dead_letter", retry)
     (passed, letters), _ = run(dead, dead.dead_letters, pause=lambda _: None)
     assert passed.num_rows == 0 and letters["error_attempts"].to_pylist() == [2]
+
+
+@pytest.mark.parametrize("attempts", [1, 2, 3])
+@pytest.mark.parametrize("bad", [{4}, {0, 9}, set(range(40)), set(range(0, 40, 2))], ids=len)
+def test_attempts_are_calls_in_all_for_a_row(attempts: int, bad: set[int]) -> None:
+    calls: Counter[int] = Counter()
+
+    def parsed(t: str) -> dict[str, int]:
+        n = int(t)
+        calls[n] += 1
+        if n in bad:
+            raise OSError("down")
+        return {"n": n}
+
+    waits: list[float] = []
+    retry = sl.Retry(attempts, wait=0.5) if attempts > 1 else None
+    stream = texts([str(n) for n in range(40)]).map(parsed, schema={"n": int}).on_error("dead_letter", retry)
+    (passed, letters), counters = run(
+        stream, stream.dead_letters, pause=lambda seconds: waits.append(seconds)
+    )
+    assert sorted(passed["n"].to_pylist()) == sorted(set(range(40)) - bad)
+    assert letters["error_attempts"].to_pylist() == [attempts] * len(bad)
+    assert {n: calls[n] for n in bad} == dict.fromkeys(bad, attempts)
+    assert waits == [0.5, 1.0][: attempts - 1] * len(bad)
+    assert counters["map"].get("retried", 0) == len(waits)
+
+
+def test_a_function_of_batches_is_called_again_with_the_batch_and_once_with_its_parts() -> None:
+    sizes: list[int] = []
+
+    def checked(rows: pa.RecordBatch) -> pa.RecordBatch:
+        if "5" in rows.column(0).to_pylist():
+            sizes.append(rows.num_rows)
+            raise OSError("down")
+        return rows
+
+    stream = texts([str(n) for n in range(8)]).map_batches(checked)
+    waits: list[float] = []
+    asked = stream.on_error("dead_letter", sl.Retry(3, wait=0.5))
+    (passed, letters), _ = run(asked, asked.dead_letters, pause=lambda seconds: waits.append(seconds))
+    assert (passed.num_rows, letters.num_rows) == (7, 1)
+    assert (sizes, waits) == ([8, 8, 8, 4, 2, 1], [0.5, 1.0])
 
 
 def test_waiting_ends_when_the_run_is_cancelled() -> None:

@@ -1,4 +1,4 @@
-"""What the simulation has found and is still open; each is out of what it draws.
+"""What the simulation has found. What is still open is to be marked `xfail`, and out of what it draws.
 
 A fix makes its test pass, which `xfail_strict` reports: then take the mark off, and let
 `streamlib.testing.scenario` draw it again.
@@ -6,7 +6,8 @@ A fix makes its test pass, which `xfail_strict` reports: then take the mark off,
 
 from __future__ import annotations
 
-import pytest
+import pyarrow as pa
+import pyarrow.compute as pc
 
 import streamlib as sl
 import streamlib.testing as t
@@ -21,14 +22,32 @@ def test_first_and_last_work_on_results() -> None:
     t.check(sums.window(sl.tumbling("10s")).agg(first=col("v").first(), last=col("v").last()))
 
 
-@pytest.mark.xfail(
-    raises=AssertionError,
-    reason="all rows of a batch function's result take the order of the batch's first row, so that ties with "
-    "another branch of the same rows depend on the batch cut",
-)
 def test_branches_of_one_stream_keep_the_order_of_ties() -> None:
     ticks = sl.read(t.source(ROWS)).event_time("ts", max_delay="2s")
     parted = ticks.filter(col("v") > 0).union(
         ticks.map_batches(lambda rows: rows).with_columns(v=col("v") + 100)
     )
     t.check(parted.window(sl.tumbling("10s")).agg(first=col("v").first(), last=col("v").last()))
+
+
+def test_rows_that_stem_from_one_keep_their_order_through_branches() -> None:
+    ticks = sl.read(t.source(ROWS)).event_time("ts", max_delay="2s")
+    flat = ticks.flat_map(lambda row: [row, {**row, "v": row["v"] + 10}], schema=ticks.schema)
+    batches = ticks.map_batches(lambda rows: pa.concat_tables([pa.table(rows)] * 2))
+    exploded = ticks.with_columns(v=sl.lit([1, 2])).explode("v")
+    for two in (flat, batches, exploded, flat.map_batches(lambda rows: rows)):
+        parted = two.filter(col("v") > 0).union(two.with_columns(v=col("v") + 100))
+        t.check(parted.window(sl.tumbling("10s")).agg(all=col("v").list()))
+
+
+def test_branches_behind_a_batch_function_keep_the_order_of_ties() -> None:
+    """Also where both branches have one, where one makes several rows of one, and where rows are dropped."""
+    ticks = sl.read(t.source(ROWS[:3], ROWS[3:])).event_time("ts", max_delay="2s")
+    same = ticks.map_batches(lambda rows: rows)
+    twice = same.map_batches(lambda rows: pa.concat_tables([pa.table(rows)] * 2)).with_columns(
+        v=col("v") + 100
+    )
+    some = ticks.map_batches(lambda rows: rows.filter(pc.field("v") > 1)).with_columns(v=col("v") + 200)
+    for parted in (same.filter(col("v") < 5).union(twice), twice.union(some), some.union(ticks, twice)):
+        windows = parted.window(sl.tumbling("10s"))
+        t.check(windows.agg(first=col("v").first(), last=col("v").last(), all=col("v").list()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from streamlib.testing.model import run_model
-from streamlib.testing.specs import Apply, Late, Read, RowData, Timed, Union, Windowed
+from streamlib.testing.specs import Apply, Joined, Late, Read, RowData, Scanned, Timed, Union, Windowed
 
 
 def row(number: int, ts: int, n: int = 0, k: str | None = "a", v: float | None = 1.0) -> RowData:
@@ -65,3 +65,40 @@ def test_nulls_are_no_values_and_a_key() -> None:
     first, second = run_model([[rows]], (sums, means))
     assert first == [{"k": None, "window_start": 0, "window_end": 10, "n": 2, "v": 3.0}]
     assert second == [{"k": None, "window_start": 0, "window_end": 10, "n": 0, "v": 3.0, "m": 1}]
+
+
+def test_a_scan_takes_rows_in_order_and_refuses_them_by_their_own_time() -> None:
+    rows = [[[row(0, 5, n=1), row(1, 3, n=2), row(2, 9, n=4), row(3, 6, n=8), row(4, 6, n=16, k="b")]]]
+    (found,) = run_model(rows, (Scanned(Timed(Read(0), 2), ("k",), 0),))
+    assert [(r["id"], r["count"], r["total"]) for r in found] == [(1, 1, 2), (0, 2, 3), (2, 3, 7)]
+
+
+def test_joins_pair_rows_that_are_near_enough() -> None:
+    left, right = Timed(Read(0), 0), Timed(Read(1), 0)
+    rows = [[[row(0, 5), row(1, 9), row(2, 9, k=None)]], [[row(3, 4), row(4, 5), row(5, 4), row(6, 20)]]]
+
+    def pairs(how: str, low: int, high: int) -> list[tuple[object, object]]:
+        (found,) = run_model(rows, (Joined(left, right, ("k",), how, low, high, 0),))
+        return [(r["id"], r.get("r_id")) for r in found]
+
+    assert pairs("inner", -1, 0) == [(0, 3), (0, 4)], "row 5 is late"
+    assert pairs("left", -1, 0) == [(0, 3), (0, 4), (1, None), (2, None)]
+    assert pairs("full", 0, 0) == [(0, 4), (1, None), (2, None), (None, 3), (None, 6)]
+    assert pairs("semi", -1, 0) == [(0, None)]
+    assert pairs("anti", -1, 0) == [(1, None), (2, None)]
+    assert pairs("asof", -4, 0) == [(0, 4), (1, 4), (2, None)]
+    assert pairs("asof", -3, 0) == [(0, 4), (1, None), (2, None)]
+
+
+def test_the_first_rows_of_a_window_have_a_rank() -> None:
+    top = Windowed(Timed(Read(0), 9), ("k",), 10, 0, 0, "sums", top=2)
+    rows = [row(0, 1, v=1.0), row(1, 2, v=3.0), row(2, 3, v=3.0), row(3, 4, v=None)]
+    (found,) = run_model([[rows]], (top,))
+    assert [(r["rank"], r["id"], r["window_end"]) for r in found] == [(1, 1, 10), (2, 2, 10)]
+    assert list(found[0]) == ["k", "window_start", "window_end", "rank", "ts", "g", "v", "n", "id"]
+
+
+def test_windows_of_the_last_rows() -> None:
+    window = Windowed(Timed(Read(0), 9), (), 3, 0, 0, "sums", "rows", 2)
+    (found,) = run_model([[[row(number, number) for number in range(8)]]], (window,))
+    assert [(r["window_start"], r["window_end"]) for r in found] == [(1, 3), (3, 5), (5, 7)]

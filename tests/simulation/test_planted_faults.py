@@ -13,7 +13,10 @@ from streamlib.eventtime import EventClock, InputProgress
 from streamlib.eventtime.splits import SplitTime
 from streamlib.exchange import Channel
 from streamlib.operators.event_time import EventTimeOperator
+from streamlib.operators.joins.interval_operator import IntervalJoinOperator
+from streamlib.operators.joins.sides import LateRows
 from streamlib.operators.map_async.async_operator import MapAsyncOperator
+from streamlib.operators.ordered import OrderedOperator
 from streamlib.operators.windows.aggregate import PaneOperator, WindowOperator
 from streamlib.operators.windows.slices import SlicedPanes
 from streamlib.runtime.execute import Execution
@@ -181,7 +184,22 @@ def barriers_overtake_rows_under_way(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(MapAsyncOperator, "on_barrier", lambda self: iter(()))
 
 
+def joins_take_rows_that_are_late(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(LateRows, "parted", lambda self, batch: (batch, None))
+
+
+def joins_hold_nothing_back_for_rows_alone(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(IntervalJoinOperator, "forward", lambda self, watermark: watermark)
+
+
+def functions_with_state_take_rows_that_are_late(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(OrderedOperator, "_late_rows", lambda self, batch: None)
+
+
 FAULTS: list[Plant] = [
+    joins_take_rows_that_are_late,
+    joins_hold_nothing_back_for_rows_alone,
+    functions_with_state_take_rows_that_are_late,
     rows_under_way_hold_nothing_back,
     barriers_overtake_rows_under_way,
     rows_late_for_some_windows_enter_all,

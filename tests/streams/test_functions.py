@@ -187,6 +187,24 @@ def test_a_lambda_with_one_name_that_is_no_column_gets_the_row() -> None:
     assert rows().map(lambda price: (price,), OUT).collect()["x"].to_pylist() == [2, 3]
 
 
+def test_what_takes_any_number_of_values_is_given_the_row(capsys: pytest.CaptureFixture[str]) -> None:
+    found: list[Any] = []
+
+    def noted(message: object, *values: object, **more: object) -> dict[str, int]:
+        found.append((message, values, more))
+        return {"n": 1}
+
+    def counted(*values: Any, step: int = 2) -> dict[str, int]:
+        return {"n": len(values) * step}
+
+    stream = sl.read_arrow(pa.table({"price": [2.0], "end": ["x"]}))
+    sl.run(stream.for_each(print), stream.for_each(noted), stream.for_each(found.append), progress=False)
+    assert capsys.readouterr().out == "{'price': 2.0, 'end': 'x'}\n"
+    row = {"price": 2.0, "end": "x"}
+    assert sorted(found, key=str) == [(row, (), {}), row]
+    assert stream.map(counted, schema={"n": int}).collect()["n"].to_pylist() == [2]
+
+
 @pytest.mark.parametrize(
     ("function", "error", "parts"),
     [
@@ -194,9 +212,9 @@ def test_a_lambda_with_one_name_that_is_no_column_gets_the_row() -> None:
         (lambda price, row: 0, ColumnNotFoundError, ["'row'", "have one parameter only"]),
         (lambda: 0, BuildError, ["nothing to hand"]),
         (lambda scale=2: 0, BuildError, ["nothing to hand"]),
-        (lambda *values: 0, BuildError, ["*values", "**columns"]),
+        (lambda price, *values: 0, BuildError, ["*values", "**columns"]),
+        (lambda *values, **named: 0, BuildError, ["*values", "functools.wraps"]),
         (5, BuildError, ["needs a function"]),
-        (print, BuildError, ["*args"]),
         (max, BuildError, ["parameters of 'max'", "map(lambda row: ...)"]),
     ],
 )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import io
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import streamlib as sl
 from streamlib.connectors import FileSource, arrow, parquet
 from streamlib.contracts import Format
 from streamlib.errors import BuildError, DataError, SourceError
@@ -147,6 +150,71 @@ def test_a_declared_schema_must_fit(tmp_path: Path, name: str) -> None:
     assert (raised.value.expected, raised.value.got) == ("n: int32", "n: int64")
     with pytest.raises(SourceError, match="no column 'm'"):
         FileSource(path, schema={"m": int}).schema()
+
+
+TIMES = [dt.datetime(2026, 1, 5, 12), None]
+TWINS: list[tuple[pa.Array, pa.DataType]] = [
+    (pa.array(["a", None, "bb"], pa.large_string()), pa.string()),
+    (pa.array(["a", None, "bb"]), pa.large_string()),
+    (pa.array(["a", None, "a"]).dictionary_encode(), pa.string()),
+    (pa.array(["a", None, "a"]), pa.dictionary(pa.int32(), pa.string())),
+    (pa.array(["a", "b"], pa.large_string()).dictionary_encode(), pa.dictionary(pa.int8(), pa.string())),
+    (pa.array([b"ab", None], pa.binary(2)), pa.binary()),
+    (pa.nulls(3), pa.string()),
+    (pa.nulls(2), pa.dictionary(pa.int32(), pa.string())),
+    (pa.array([1, None], pa.int32()), pa.int64()),
+    (pa.array([1, None], pa.uint8()), pa.int16()),
+    (pa.array([7, -7], pa.int32()), pa.float64()),
+    (pa.array([1.5, None], pa.float32()), pa.float64()),
+    (pa.array(TIMES, pa.timestamp("s")), pa.timestamp("us")),
+    (pa.array([Decimal("1.50")], pa.decimal128(5, 2)), pa.decimal128(21, 2)),
+    (pa.array([["a"], None], pa.list_(pa.string())), pa.list_(pa.large_string())),
+    (pa.array([{"a": 1, "s": "x"}]), pa.struct({"a": pa.int64(), "s": pa.large_string()})),
+]
+"""A column, and the type that it has in the first file."""
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "arrow"])
+@pytest.mark.parametrize(("column", "kind"), TWINS, ids=str)
+def test_a_column_that_loses_nothing_may_have_another_type_in_a_file(
+    tmp_path: Path, suffix: str, column: pa.Array, kind: pa.DataType
+) -> None:
+    first = pa.nulls(1, kind)
+    write(tmp_path / f"1.{suffix}", pa.table({"v": first}))
+    write(tmp_path / f"2.{suffix}", pa.table({"v": column}))
+    found = sl.read_files(str(tmp_path / f"*.{suffix}")).collect()
+    assert found.schema.field("v").type == kind
+    assert sorted(found["v"].to_pylist(), key=str) == sorted([None, *column.to_pylist()], key=str)
+
+
+MISFITS = [
+    (pa.array([1], pa.int64()), pa.int32(), "has room for both"),
+    (pa.array([1], pa.int8()), pa.uint64(), "the same schema"),
+    (pa.array([1], pa.int64()), pa.float64(), "the same schema"),
+    (pa.array(["a"]), pa.binary(), "the same schema"),
+    (pa.array(["1"]), pa.int64(), "the same schema"),
+    (pa.array(TIMES, pa.timestamp("us", "UTC")), pa.timestamp("us"), "the same schema"),
+    (pa.array(TIMES, pa.timestamp("us")), pa.timestamp("s"), "has room for both"),
+    (pa.array([["a"]]), pa.string(), "the same schema"),
+    (pa.array([{"a": 1}]), pa.struct({"b": pa.int64()}), "the same schema"),
+]
+
+
+@pytest.mark.parametrize(("column", "kind", "hint"), MISFITS, ids=str)
+def test_what_would_lose_something_is_refused(
+    tmp_path: Path, column: pa.Array, kind: pa.DataType, hint: str
+) -> None:
+    write(tmp_path / "1.parquet", pa.table({"v": pa.nulls(1, kind)}))
+    write(tmp_path / "2.parquet", pa.table({"v": column}))
+    with pytest.raises(SourceError, match=rf"another type in this file(.|\n)*2\.parquet(.|\n)*{hint}"):
+        sl.read_files(str(tmp_path / "*.parquet")).collect()
+
+
+def test_values_that_have_no_room_after_all_are_named(tmp_path: Path) -> None:
+    write(tmp_path / "1.parquet", pa.table({"v": pa.nulls(1, pa.timestamp("ns"))}))
+    write(tmp_path / "2.parquet", pa.table({"v": pa.array([2**62], pa.timestamp("us"))}))
+    with pytest.raises(SourceError, match=r"column 'v' has a value that does not fit(.|\n)*2\.parquet"):
+        sl.read_files(str(tmp_path / "*.parquet")).collect()
 
 
 def test_options_are_checked() -> None:

@@ -31,10 +31,7 @@ def summed(table: sl.KeyedStream, **options: Any) -> sl.Table:
 
 def sums_of(rows: list[Row]) -> Row:
     values = [row["v"] for row in rows if row["v"] is not None]
-    return {
-        "total": sum(values) if values else None,
-        "n": len(rows),
-    }
+    return {"total": sum(values), "n": len(rows)}
 
 
 def texted(table: sl.KeyedStream, **options: Any) -> sl.Table:

@@ -258,11 +258,7 @@ def test_windows_are_filled_to_the_end_of_time_and_no_further() -> None:
 
 def test_same_window_knows_filled_windows() -> None:
     filled = bars(rows((1, "a", 1), (2, "b", 2), (31, "a", 3))).fill_gaps(n=0, up_to="20s")
-    across = (
-        filled.select("window_start", "window_end", "n")
-        .window(sl.same_window())
-        .agg(n=col("n").sum(), keys=sl.count())
-    )
+    across = filled.key_by().window(sl.same_window()).agg(n=col("n").sum(), keys=sl.count())
     assert across.collect().select(["n", "keys"]).to_pylist() == [
         {"n": n, "keys": keys} for n, keys in ((2, 2), (0, 2), (0, 2), (1, 1), (0, 1), (0, 1))
     ]

@@ -237,7 +237,11 @@ def test_what_is_no_finite_number_is_refused_as_a_row(value: float) -> None:
 def test_results_are_taken_by_time_and_then_all_columns() -> None:
     table = rows((1, "a", 5), (2, "b", 1), (3, "a", 2), (12, "a", 7), (13, "b", 9), (14, "c", 4))
     sums = (
-        stream(table).window(sl.tumbling("10s")).agg(n=sl.count(), v=col("v").sum()).select("v", s=col("k"))
+        stream(table)
+        .window(sl.tumbling("10s"))
+        .agg(n=sl.count(), v=col("v").sum())
+        .select("v", s=col("k"))
+        .key_by()
     )
     pairs = sums.window(sl.tumbling(rows=2)).agg(
         n=sl.count(), v=col("v").sum(), first=col("v").first(), text=col("s").max(), middle=col("v").median()
@@ -273,6 +277,8 @@ WINDOWS = [
     sl.tumbling(rows=3, partial=True),
     sl.tumbling(sum=col("v") * 1.5, size=40),
     sl.tumbling(sum="v", size=30, partial=True),
+    sl.hopping(rows=5, every=2),
+    sl.hopping(rows=6, every=3, partial=True),
 ]
 
 

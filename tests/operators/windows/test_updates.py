@@ -375,7 +375,7 @@ def test_the_same_window_gives_a_table_too() -> None:
         .window(sl.tumbling("5s"))
         .agg(n=sl.count())
     )
-    most = counts.select("window_start", "window_end", "n").window(sl.same_window(), emit="updates")
+    most = counts.key_by().window(sl.same_window(), emit="updates")
     table = most.agg(n=col("n").max())
     assert table.keys == ("window_start", "window_end")
     assert table.collect()["n"].to_pylist() == [2, 1]
