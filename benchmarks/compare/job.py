@@ -37,6 +37,7 @@ JOBS = (
     "dedup_text",
     "hot_key",
     "interval_join",
+    "asof_join",
     "window_join",
     "scan",
     "scan_disorder",

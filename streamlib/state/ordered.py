@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -90,7 +90,7 @@ class _Piece:
         if self._times is None:
             time = self.batch.time
             assert time is not None
-            self._times, self._codes = sorted_by_time(time, np.arange(len(time), dtype=np.int64))
+            self._times, self._codes = sorted_by_time(time)
         return self._times
 
     @property
@@ -181,7 +181,7 @@ class OrderedBuffer:
         self.rows -= sum(map(len, cuts))
         self.low = min((piece.low for piece in self._pieces), default=MAX_TIME)
         if self.order is Order.ARRIVAL:
-            return [cut.batch() for cut in cuts]
+            return _one_behind_the_other(cuts)
         if self.order is Order.COLUMNS:
             return [in_order(joined([cut.batch() for cut in cuts]), self.order, self.compared)]
         return _merged(cuts)
@@ -255,6 +255,28 @@ def _rising(batch: Batch) -> bool:
     return bool(((time[1:] > time[:-1]) | (ranks[1:] >= ranks[:-1])).all())
 
 
+def _one_behind_the_other(cuts: Sequence[Cut]) -> list[Batch]:
+    """The rows of all cuts, cut by cut; neighbours that are small and have to be copied come as one."""
+    found: list[Batch] = []
+    for small, group in groupby(cuts, _is_small):
+        some = list(group)
+        if small and len(some) > 1:
+            found.append(joined([cut.batch() for cut in some]))
+        else:
+            found += [cut.batch() for cut in some]
+    return found
+
+
+def _is_small(cut: Cut) -> bool:
+    return len(cut) < KERNEL_ROWS_MIN and not (cut.piece.sorted or cut.is_whole)
+
+
+def _codes(cuts: Sequence[Cut]) -> Int64s:
+    """The codes of the rows of all cuts, cut by cut: the number of the cut above the place."""
+    found = [cut.piece.codes[cut.begin : cut.end] | (place << 32) for place, cut in enumerate(cuts)]
+    return np.concatenate(found) if len(found) > 1 else found[0]
+
+
 def _merged(cuts: Sequence[Cut]) -> list[Batch]:
     """The rows of all cuts in the order of time: as they are where one cut follows the other."""
     rows = sum(map(len, cuts))
@@ -267,12 +289,8 @@ def _merged(cuts: Sequence[Cut]) -> list[Batch]:
     if rows < KERNEL_ROWS_MIN:
         return [in_order(joined([cut.batch() for cut in cuts]), Order.TIME)]
     times = [cut.piece.times[cut.begin : cut.end] for cut in cuts]
-    codes = [cut.piece.codes[cut.begin : cut.end] | (place << 32) for place, cut in enumerate(cuts)]
-    time, code = (
-        (times[0], codes[0])
-        if len(cuts) == 1
-        else sorted_by_time(np.concatenate(times), np.concatenate(codes))
-    )
+    code = _codes(cuts)
+    time, code = (times[0], code) if len(cuts) == 1 else sorted_by_time(np.concatenate(times), code)
     return [_gathered([cut.piece.batch for cut in cuts], time, code)]
 
 
@@ -297,7 +315,8 @@ def _gathered(batches: Sequence[Batch], time: Int64s, codes: Int64s, by_order: b
         if by_order and not order_ties(time, codes, order):
             places = np.lexsort((order, time))
             codes, order = codes[places], order[places]
-    return Batch(gathered([batch.rows for batch in batches], codes), time, order=order)
+    times = [batch.time for batch in batches if batch.time is not None]
+    return Batch(gathered([batch.rows for batch in batches], codes, times, time), time, order=order)
 
 
 def in_order(batch: Batch, order: Order, compared: int = 0) -> Batch:
