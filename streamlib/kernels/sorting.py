@@ -217,10 +217,9 @@ def found_bits(found: Int64s, bitmap: Bools) -> None:
         bitmap: a byte for eight rows.
     """
     for at in range(len(bitmap)):
-        first = 8 * at
         byte = np.int64(0)
-        for bit in range(min(np.int64(8), len(found) - first)):
-            byte |= np.int64(found[first + bit] >= 0) << bit
+        for row in range(8 * at, min(8 * at + 8, len(found))):
+            byte |= np.int64(found[row] >= 0) << (row & 7)
         bitmap[at] = np.uint8(byte)
 
 
