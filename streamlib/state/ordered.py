@@ -27,9 +27,13 @@ from streamlib.state.pane import address
 Int64s = npt.NDArray[np.int64]
 
 PIECES_MAX = 32
-"""Batches that wait, above which they are joined."""
+"""Batches that wait, above which they are joined, where they are smaller than the next."""
+PIECE_ROWS_MAX = 65_536
+"""A batch that is joined with no other. And so many rows, about, are sorted at once."""
 JOINED_ROWS_MAX = 8_192
 """Batches that follow one another come out as one up to so many rows."""
+_SAMPLED = 1024
+"""One row of so many tells where others lie."""
 _SPARE = 4
 """A rest is copied out of its batch when it is no more than one row of so many."""
 
@@ -169,17 +173,38 @@ class OrderedBuffer:
         self._pieces.append(piece)
         self.rows += len(batch)
         self.low = min(self.low, piece.low)
-        if len(self._pieces) > PIECES_MAX:
+        if len(self._pieces) > PIECES_MAX + self.rows // PIECE_ROWS_MAX:
             self._join()
 
     def release(self, before: int | None) -> list[Batch]:
         """Takes out the rows with a time below `before`, ns, or all rows when None: batches in order."""
         if not self._pieces or (before is not None and self.low >= before):
             return []
+        found: list[Batch] = []
+        for until in self._stages(before):
+            found += self._released(until)
+        self._pieces = [_spared(piece) for piece in self._pieces]
+        return found
+
+    def _stages(self, before: int | None) -> list[int | None]:
+        """Times, rising, with not many more than `PIECE_ROWS_MAX` rows between them; the last is `before`."""
+        if (
+            self.order is not Order.TIME
+            or self.rows <= 2 * PIECE_ROWS_MAX
+            or all(piece.sorted for piece in self._pieces)
+        ):
+            return [before]
+        samples = np.concatenate([piece.times[piece.at :: _SAMPLED] for piece in self._pieces])
+        samples = np.sort(samples if before is None else samples[samples < before])
+        return [*np.unique(samples[:: PIECE_ROWS_MAX // _SAMPLED])[1:].tolist(), before]
+
+    def _released(self, before: int | None) -> list[Batch]:
         cuts = [piece.cut(before) for piece in self._pieces if before is None or piece.low < before]
-        self._pieces = [_spared(piece) for piece in self._pieces if len(piece)]
+        self._pieces = [piece for piece in self._pieces if len(piece)]
         self.rows -= sum(map(len, cuts))
         self.low = min((piece.low for piece in self._pieces), default=MAX_TIME)
+        if not cuts:
+            return []
         if self.order is Order.ARRIVAL:
             return _one_behind_the_other(cuts)
         if self.order is Order.COLUMNS:
@@ -225,11 +250,14 @@ class OrderedBuffer:
             )
 
     def _join(self) -> None:
-        """Joins neighbours until each piece is more than twice the next: a row is copied a few times only."""
+        """Joins neighbours until each piece is large, or more than twice the next.
+
+        So a row is copied a few times only, and pieces are few beside the rows.
+        """
         pieces: list[_Piece] = []
         for piece in self._pieces:
             pieces.append(piece)
-            while len(pieces) > 1 and len(pieces[-2]) <= 2 * len(pieces[-1]):
+            while len(pieces) > 1 and len(pieces[-2]) <= min(2 * len(pieces[-1]), PIECE_ROWS_MAX - 1):
                 last, before = pieces.pop(), pieces.pop()
                 pieces.append(_Piece(joined([before.rest(), last.rest()])))
         self._pieces = pieces

@@ -161,6 +161,31 @@ def test_differential_times_are_sorted_as_numpy_sorts_them(span: int) -> None:
     assert found[0].tolist() == times[order].tolist() and found[1].tolist() == order.tolist()
 
 
+@pytest.mark.parametrize("limit", [16, 100])
+def test_many_rows_come_out_in_parts_and_large_batches_are_not_joined(
+    limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("PIECE_ROWS_MAX", limit), ("_SAMPLED", 4), ("KERNEL_ROWS_MIN", 1)):
+        monkeypatch.setattr(ordered_module, name, value)
+    dice = np.random.default_rng(limit)
+    buffer, held = OrderedBuffer(Order.TIME), []
+    for step in range(60):
+        rows = int(dice.integers(1, 200))
+        times = dice.integers(0, 900, rows) + 10 * step
+        numbers = np.arange(rows) + 1_000 * step
+        buffer.add(Batch(pa.record_batch({"n": numbers}), times))
+        held += zip(times.tolist(), numbers.tolist(), strict=True)
+        assert len(buffer._pieces) <= PIECES_MAX + 2 * len(held) // limit
+        if step % 20 == 19:
+            found = buffer.release(10 * step)
+            assert len(found) > 1, "in parts"
+            got = [n for part in found for n in part.rows.column(0).to_pylist()]
+            ready = sorted(row for row in held if row[0] < 10 * step)
+            assert got == [n for _, n in ready]
+            held = [row for row in held if row[0] >= 10 * step]
+            assert buffer.rows == len(held)
+
+
 @pytest.mark.parametrize("shape", ["even", "one far away", "few times", "rises"])
 @pytest.mark.parametrize("coded", [False, True])
 def test_differential_times_that_crowd_are_sorted_too(shape: str, coded: bool) -> None:
