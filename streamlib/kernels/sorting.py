@@ -81,9 +81,9 @@ def radix_sort(
         for i in range(rows):
             word = source[i]
             rest = word >> shift
-            digit = np.int64(rest & mask)
-            place = count[digit]
-            count[digit] = place + 1
+            here = np.int64(rest & mask)
+            place = count[here]
+            count[here] = place + 1
             target[place] = word
             following[np.int64((rest >> digit_bits) & mask)] += 1
     ordered, places = words[passes & 1], (one << above) - one

@@ -20,9 +20,9 @@ from streamlib.kernels.hashing import NULL_WORD
 from streamlib.kernels.keys import KeyEncoder, KeyKind
 from streamlib.state.key_columns import canonical_floats, keys_without_views
 from streamlib.state.pane import address
+from streamlib.state.seen_buckets import BUCKET_WORDS
 from streamlib.state.seen_probe import (
     BLOCK,
-    BUCKET_WORDS,
     CHUNK_BITS,
     CHUNK_BYTES,
     CHUNK_ENDS,

@@ -1,9 +1,6 @@
 """The loops over rows of `seen`: which keys come again, and forgetting those that are over.
 
-The table has an entry of 8 bytes for each key: the upper half of its hash, and one more than the number of the
-record of its newest kept row. Entries lie in buckets, a cache line each: a word with a byte of the hash of each of
-seven entries, and these. So a key that is new is told from all others of its bucket by one word (as in the tables
-of Abseil, M. Kulukundis, 2017). A bucket without room says so in its eighth byte, and the next one is looked at too.
+The table (`seen_buckets`) has an entry for each key, that names the record of its newest kept row.
 
 Records lie in chunks, by arrival, so that a new key costs one random access, to the table. A chunk that is over
 goes as a whole. Its entries are passed over; new ones take their places where a bucket is full, and those that are
@@ -31,6 +28,16 @@ from streamlib.kernels.memory import (
     store_u8,
     store_u64,
 )
+from streamlib.state.seen_buckets import (
+    BUCKET_ENTRIES,
+    FULL_BIT,
+    bucket_after,
+    bucket_of,
+    enter,
+    lowest_byte,
+    tags_of,
+    zero_bytes,
+)
 
 Int64s = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.uint8]
@@ -53,11 +60,9 @@ HEAD_WORDS = 10
 HEAD_CHUNK, HEAD_COUNT, HEAD_ROOM, HEAD_USED, HEAD_SIZE, HEAD_HIGH = range(6)
 HEAD_KEYS, HEAD_REUSED, HEAD_FULL, HEAD_FULL_MAX = range(6, HEAD_WORDS)
 """The chunk that is being filled: its number, records in it and room for records, bytes used and size of its
-bytes, the latest time in it. And of the table how many entries it has, how many of chunks that are over had to make room
-for new ones, and how many buckets say that they have no room, and may."""
+bytes, the latest time in it. And of the table how many entries it has, how many of chunks that are over had to make
+room for new ones, and how many buckets say that they have no room, and how many may."""
 
-BUCKET_ENTRIES = 7
-BUCKET_WORDS = BUCKET_ENTRIES + 1
 BLOCK = 256
 """Rows whose table entries are fetched before the first of them is looked at."""
 UNLIMITED = 2**64 - 1
@@ -69,11 +74,7 @@ _ONE = np.uint64(1)
 _ZERO = np.uint64(0)
 _CHUNK_BITS = np.int64(CHUNK_BITS)
 _IN_CHUNK = np.int64((1 << CHUNK_BITS) - 1)
-_BUCKET = np.int64(8 * BUCKET_WORDS)
-_ONES = np.uint64(0x0101010101010101)
-_TOPS = np.uint64(0x0080808080808080)
 _BYTE = np.uint64(0xFF)
-_FULL_BIT = np.uint64(56)
 
 
 @inline
@@ -148,47 +149,6 @@ def place_in_time(directory: I64, newest: I64, time: I64, within: I64) -> tuple[
 
 
 @inline
-def bucket_of(table: I64, mask: I64, half: I64) -> I64:
-    """The address of the bucket where an entry is looked for first."""
-    return table + (np.int64(half) & mask) * _BUCKET
-
-
-@inline
-def bucket_after(table: I64, mask: I64, bucket: I64) -> I64:
-    """The address of the next bucket."""
-    return table + (((bucket - table) // _BUCKET + np.int64(1)) & mask) * _BUCKET
-
-
-@inline
-def tag_of(half: I64) -> I64:
-    """The byte that stands for an entry in the first word of its bucket; 0 stands for none."""
-    tag = half >> np.uint64(24)
-    return tag + np.uint64(tag == _ZERO)
-
-
-@inline
-def zero_bytes(word: I64) -> I64:
-    """The top bits of the lowest seven bytes that are 0; the lowest of them is right, others may be too many."""
-    return (word - _ONES) & ~word & _TOPS
-
-
-@inline
-def lowest_byte(tops: I64) -> I64:
-    """Which byte the lowest of some top bits belongs to."""
-    below = (tops & (_ZERO - tops)) - _ONE
-    return np.int64(((below & _ONES) * _ONES) >> _FULL_BIT) - np.int64(1)
-
-
-@inline
-def enter(bucket: I64, place: I64, half: I64, number: I64) -> None:
-    """Writes an entry to a place of a bucket."""
-    shift = np.uint64(8 * place)
-    tags = load_u64(bucket, 0) & ~(_BYTE << shift)
-    store_u64(bucket, 0, tags | (tag_of(half) << shift))
-    store_u64(bucket, place + 1, (half << _HALF) | np.uint64(number))
-
-
-@inline
 def is_over(directory: I64, entry: I64) -> bool:
     """Whether the chunk is over that an entry's record was in."""
     number = np.int64(entry & _LOW_HALF) - np.int64(1)
@@ -247,7 +207,7 @@ def see(
                 begin = load_i32(offsets, at)
                 length = load_i32(offsets, at + 1) - begin
             half = load_u64(halves, i)
-            tags = tag_of(half) * _ONES
+            tags = tags_of(half)
             bucket = bucket_of(table, mask, half)
             found, repeats, newer, older = False, False, np.int64(0), np.int64(0)
             target, place, over = np.int64(0), np.int64(0), False
@@ -279,10 +239,10 @@ def see(
                             if is_over(directory, load_u64(bucket, here + 1)):
                                 target, place, over = bucket, np.int64(here), True
                                 break
-                if held >> _FULL_BIT == _ZERO:
+                if held >> FULL_BIT == _ZERO:
                     if target != 0 or full >= full_max:
                         break
-                    store_u64(bucket, 0, held | (_ONE << _FULL_BIT))
+                    store_u64(bucket, 0, held | (_ONE << FULL_BIT))
                     full += np.int64(1)
                 bucket = bucket_after(table, mask, bucket)
             if repeats:
@@ -402,8 +362,8 @@ def enter_chunk(directory: I64, chunk: I64, count: I64, table: I64, mask: I64) -
             tops = zero_bytes(load_u64(bucket, 0))
             while tops == _ZERO:
                 held = load_u64(bucket, 0)
-                full += np.int64(held >> _FULL_BIT == _ZERO)
-                store_u64(bucket, 0, held | (_ONE << _FULL_BIT))
+                full += np.int64(held >> FULL_BIT == _ZERO)
+                store_u64(bucket, 0, held | (_ONE << FULL_BIT))
                 bucket = bucket_after(table, mask, bucket)
                 tops = zero_bytes(load_u64(bucket, 0))
             enter(bucket, lowest_byte(tops), half, (chunk << _CHUNK_BITS) + at + np.int64(1))

@@ -123,13 +123,13 @@ class SlotCache:
 
     >>> import pyarrow as pa
     >>> from streamlib.kernels.keys import KeyEncoder
-    >>> encoded = KeyEncoder([pa.string()]).encode([pa.array(["a", "b", None] * 400)], 1200)
-    >>> cache, slots = SlotCache(), np.arange(1200) % 3
+    >>> encoded = KeyEncoder([pa.string()]).encode([pa.array([None, *(["a", "b"] * 600)])], 1201)
+    >>> cache, slots = SlotCache(), np.arange(1201) % 2
     >>> cache.find(encoded) is None, cache.keep(encoded, slots)
     (True, None)
     >>> found, misses = cache.find(encoded)
     >>> found[:3].tolist(), misses[:2].tolist()
-    ([0, 1, -1], [2, 5])
+    ([-1, 1, 0], [0])
     """
 
     def __init__(self) -> None:

@@ -1,5 +1,7 @@
-"""Joins that are killed and restored from their last barrier, each time by another number of workers, give what
-DuckDB's joins give: whatever the splits, the disorder, the cuts, the schedule and the moments of the kills."""
+"""Joins that are killed and restored by other numbers of workers give what DuckDB's joins give.
+
+Whatever the splits, the disorder, the cuts, the schedule and the moments of the kills.
+"""
 
 from __future__ import annotations
 

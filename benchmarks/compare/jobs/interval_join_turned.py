@@ -1,4 +1,4 @@
-"""interval_join_turned: the job of `interval_join`, with the auctions as the left side and the bids as the right one."""
+"""interval_join_turned: the job of `interval_join`, with the auctions on the left and the bids on the right."""
 
 from __future__ import annotations
 
