@@ -37,6 +37,8 @@ JOBS = (
     "dedup_text",
     "hot_key",
     "interval_join",
+    "interval_join_turned",
+    "asof_join",
     "window_join",
     "scan",
     "scan_disorder",

@@ -29,6 +29,7 @@ from streamlib.operators.joins.sides import (
     without_null_keys,
 )
 from streamlib.state import AsOfStore, Order, OrderedBuffer, joined, with_fields
+from streamlib.state.ordered import JOINED_ROWS_MAX
 
 
 class AsOfJoinOperator(Operator):
@@ -63,7 +64,7 @@ class AsOfJoinOperator(Operator):
             yield late
         batch = batch.with_rows(selected(batch.rows, self.columns[side]))
         if side == LEFT:
-            self.left.add(batch)
+            self.left.add(Batch(batch.rows, batch.time))  # in any order
             self._settle(self._settled_before())  # a side's watermark may have risen since
             yield from self._matched(self._known_before())
         elif not self._left_is_done():
@@ -111,25 +112,21 @@ class AsOfJoinOperator(Operator):
             self.settled.add(keys, [batch.rows.column(name) for name in self.right_out], batch.time)
 
     def _matched(self, before: int | None) -> Iterator[Batch]:
-        """The left rows before a time, with their matches: all are matched at once."""
+        """The left rows before a time, with their matches."""
         released = self.left.release(before)
-        if not released:
-            return
-        if len(released) > 1 and sum(map(len, released)) <= self.batch_rows:
+        if len(released) > 1 and sum(map(len, released)) <= JOINED_ROWS_MAX:
             released = [joined(released)]
         node, store = self.node, self.settled
-        slots = [store.slots_of(keys_of(b.rows, node.on[LEFT], node.key_fields)) for b in released]
-        found = store.match(
-            np.concatenate(slots),
-            np.concatenate([batch.time for batch in released if batch.time is not None]),
-            DIRECTIONS.index(node.direction),
-            node.allow_exact,
-            kernels.UNLIMITED if node.tolerance is None else node.tolerance,
-        )
-        begin = 0
         for batch in released:
-            yield from self._results(batch, found[begin : begin + len(batch)])
-            begin += len(batch)
+            assert batch.time is not None
+            found = store.match(
+                store.slots_of(keys_of(batch.rows, node.on[LEFT], node.key_fields)),
+                batch.time,
+                DIRECTIONS.index(node.direction),
+                node.allow_exact,
+                kernels.UNLIMITED if node.tolerance is None else node.tolerance,
+            )
+            yield from self._results(batch, found)
 
     def _results(self, batch: Batch, found: npt.NDArray[np.int64]) -> Iterator[Batch]:
         """Left rows with the right rows that were found."""

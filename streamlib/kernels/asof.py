@@ -1,7 +1,7 @@
 """The row of a key as of a time: chains through time.
 
 Rows of one key come in the order of time and are chained. Many rows are matched at once by sweeping
-through time. Few are searched for one by one: besides its neighbours a row knows one far back, chosen
+through time, in its order. Few are searched for one by one: besides its neighbours a row knows one far back, chosen
 as in a skew-binary list (E. W. Myers, An applicative random-access stack, Information Processing Letters
 17, 1983), so that a search takes O(log n) steps and an append O(1).
 """
@@ -25,12 +25,13 @@ BACKWARD, FORWARD, NEAREST = range(3)
 UNLIMITED = -1
 """The tolerance that everything is within."""
 
-BUCKETS_MAX = 1 << 15
-"""Parts of time that rows are brought into before a sweep."""
+UNSORTED = -2
+"""What `match_nodes` returns when rows have to be sorted first."""
 _SWEEP = 8
 """A sweep may pass that many nodes for each row: beyond that single searches are cheaper."""
 
 _NONE = np.int64(-1)
+_LATEST = np.int64(2**63 - 1)
 _ONE = np.int64(1)
 _HALF = np.int64(32)
 _LOW_HALF = np.int64(0xFFFFFFFF)
@@ -104,6 +105,13 @@ def last_below(nodes: Int64s, head: I64, time: I64, with_equal: bool) -> I64:
 
 
 @inline
+def _is_below(nodes: Int64s, node: I64, time: I64, with_equal: bool) -> bool:
+    """Whether a node is before a time, or at it."""
+    at = nodes[node, TIME]
+    return bool(at < time or (at == time and with_equal))
+
+
+@inline
 def count_below(nodes: Int64s, count: I64, time: I64, with_equal: bool) -> I64:
     """How many of all nodes, in the order of time, are before a time, or at it."""
     low, high = np.int64(0), count
@@ -141,46 +149,12 @@ def chosen_of(
     return _NONE if tolerance >= 0 and distance > np.uint64(tolerance) else chosen
 
 
-@kernel("int64(ints, int64[::1], int64[::1])")
-def rough_order(times: Int64s, counts: Int64s, order: Int64s) -> I64:
-    """Writes the rows to `order`, by parts of time; those of one part as they come.
-
-    Args:
-        counts: zeros, one more than parts; how many is a power of two.
-
-    Returns:
-        0 when the rows are in the order of time as they come: then nothing is written.
-    """
-    low, high, rising = times[0], times[0], True
-    for i in range(len(times)):
-        time = times[i]
-        rising = rising and time >= high
-        low, high = min(low, time), max(high, time)
-    if rising:
-        return 0
-    parts = np.uint64(len(counts) - 1)
-    span, shift = np.uint64(high) - np.uint64(low), np.uint64(0)
-    while (span >> shift) >= parts:
-        shift += np.uint64(1)
-    for i in range(len(times)):
-        counts[np.int64((np.uint64(times[i]) - np.uint64(low)) >> shift) + _ONE] += _ONE
-    for later in range(1, len(counts)):
-        counts[later] += counts[later - 1]
-    for i in range(len(times)):
-        part = np.int64((np.uint64(times[i]) - np.uint64(low)) >> shift)
-        order[counts[part]] = i
-        counts[part] += _ONE
-    return 1
-
-
 @kernel(
-    "int64(ints, ints, ints, int64[:, ::1], int64, ints, ints, int64[::1], int64,"
-    " int64, boolean, int64, int64[::1])"
+    "int64(ints, ints, int64[:, ::1], int64, ints, ints, int64[::1], int64, int64, boolean, int64, int64[::1])"
 )
 def match_nodes(
     slots: Int64s,
     times: Int64s,
-    order: Int64s,
     nodes: Int64s,
     count: I64,
     heads: Int64s,
@@ -194,12 +168,12 @@ def match_nodes(
 ) -> I64:
     """Writes to `found` the node that each row is matched with, -1 for none.
 
-    The rows sweep through time with a cursor: by slot the last node passed. It goes back as well as
-    forth, so rows need to be in order only roughly. Where it had to go far for few rows, each row
-    is searched for instead.
+    The rows sweep through time with a cursor: by slot the last node passed. It goes back where a row is
+    before the last one, so rows should come in few runs that rise. Where it had to go far for few rows,
+    each row is searched for instead.
 
     Args:
-        order: the rows, roughly in the order of time; empty when they are in that order as they come.
+        times: of the rows, in runs that rise.
         count: how many nodes there are; in the order of time when `place` is not negative.
         heads, firsts: by slot, its newest and its oldest node.
         cursors: by slot, its last node before `place`.
@@ -209,14 +183,21 @@ def match_nodes(
         tolerance: how far away it may be, ns; or UNLIMITED.
 
     Returns:
-        How many nodes the cursor has passed now.
+        How many nodes the cursor has passed now; -1 after searches, and UNSORTED where the runs are so many
+        that rows have to be sorted first: nothing is found yet.
     """
     with_equal = exact == (direction != FORWARD)
-    rows, sorts = len(times), len(order) > 0
+    rows = len(times)
     if place >= 0 and rows > 0:
-        begin = count_below(nodes, count, times[order[0] if sorts else 0], with_equal)
-        end = count_below(nodes, count, times[order[rows - 1] if sorts else rows - 1], with_equal)
-        if abs(begin - place) + abs(end - begin) > _SWEEP * rows:
+        low, high, falls = times[0], times[0], np.int64(0)
+        for i in range(1, rows):
+            falls += np.int64(times[i] < times[i - 1])
+            low, high = min(low, times[i]), max(high, times[i])
+        begin = count_below(nodes, count, low, with_equal)
+        swept = count_below(nodes, count, high, with_equal) - begin
+        if falls > 0 and falls * swept > _SWEEP * rows:
+            return UNSORTED
+        if abs(begin - place) + swept > _SWEEP * rows:
             place = _NONE
     if place < 0:
         for i in range(rows):
@@ -224,24 +205,26 @@ def match_nodes(
             after = nodes[before, NEXT] if before >= 0 else firsts[slots[i]]
             found[i] = chosen_of(nodes, before, after, times[i], direction, exact, tolerance)
         return _NONE
-    for k in range(rows):
-        i = order[k] if sorts else k
-        time, slot = times[i], slots[i]
+    reached = _LATEST
+    for i in range(rows):
+        time = times[i]
+        if time < reached:
+            while place > 0 and not _is_below(nodes, place - _ONE, time, with_equal):
+                place -= _ONE
+                cursors[nodes[place, PLACE] >> _HALF] = previous_of(nodes, place)
+        reached = time
         while place < count:
             at = nodes[place, TIME]
             if at > time or (at == time and not with_equal):
                 break
             cursors[nodes[place, PLACE] >> _HALF] = place
             place += _ONE
-        while place > 0:
-            at = nodes[place - 1, TIME]
-            if at < time or (at == time and with_equal):
-                break
-            place -= _ONE
-            cursors[nodes[place, PLACE] >> _HALF] = previous_of(nodes, place)
-        before = cursors[slot]
-        after = nodes[before, NEXT] if before >= 0 else firsts[slot]
-        found[i] = chosen_of(nodes, before, after, time, direction, exact, tolerance)
+        before = cursors[slots[i]]
+        if direction == BACKWARD:
+            found[i] = chosen_of(nodes, before, _NONE, time, BACKWARD, exact, tolerance)
+        else:
+            after = nodes[before, NEXT] if before >= 0 else firsts[slots[i]]
+            found[i] = chosen_of(nodes, before, after, time, direction, exact, tolerance)
     return place
 
 

@@ -25,60 +25,89 @@ TIES_MAX = 64
 """Rows of one time that are put into order one by one."""
 
 
-@kernel("void(ints, ints, int64, int64, int64, int64, int64, uint64[:, ::1], int64[::1], int64[::1])")
+@kernel(
+    "boolean(ints, ints, int64, int64, int64, int64, int64, int64, uint64[:, ::1], int64[::1], int64[::1])"
+)
 def radix_sort(
     times: Int64s,
     codes: Int64s,
     low: I64,
     unit: I64,
+    left_out: I64,
     bits: I64,
     passes: I64,
     place_bits: I64,
     words: Any,
     out_times: Int64s,
     out_codes: Int64s,
-) -> None:
+) -> bool:
     """Sorts by time, keeping the order of equal ones.
 
-    What is moved is one word a row: its time above its place.
+    What is moved is one word a row: its time above its place. A pass counts the digits of the next.
 
     Args:
+        codes: of the rows; none where they are the places of the rows.
         low: the least time.
         unit: times are `low` and whole multiples of it.
-        bits: of a digit; `passes` digits hold every time less `low`, in units.
+        left_out: so many of the lowest bits are no part of a digit: rows that differ in them only, which
+            should be few, are put in order one by one.
+        bits: of a digit; `passes` digits hold the other bits of every time less `low`, in units.
         place_bits: how many bits hold a place.
         words: two rows of as many words as there are times.
+
+    Returns:
+        False where the rows that differ in the lowest bits only are many: then nothing is sorted.
     """
     rows = len(times)
     digit_bits, above, one = np.uint64(bits), np.uint64(place_bits), np.uint64(1)
-    mask = (one << digit_bits) - one
-    counts = np.zeros((passes + 1, np.int64(mask) + 1), dtype=np.uint64)
+    mask, lowest = (one << digit_bits) - one, np.uint64(left_out)
+    counts = np.zeros((passes + 1, np.int64(mask) + 1), dtype=np.int64)
+    count = counts[0]
     for i in range(rows):
         rest = np.uint64(times[i] - low)
         if unit != 1:
             rest //= np.uint64(unit)
         words[0, i] = (rest << above) | np.uint64(i)
+        count[np.int64((rest >> lowest) & mask)] += 1
     for number in range(passes):
-        shift = above + digit_bits * np.uint64(number)
-        source, target, count = words[number & 1], words[1 - (number & 1)], counts[number]
-        for i in range(rows):
-            count[(source[i] >> shift) & mask] += one
-        begin = np.uint64(0)
+        shift = above + lowest + digit_bits * np.uint64(number)
+        source, target = words[number & 1], words[1 - (number & 1)]
+        count, following = counts[number], counts[number + 1]
+        begin = np.int64(0)
         for digit in range(len(count)):
             found = count[digit]
             count[digit] = begin
             begin += found
         for i in range(rows):
             word = source[i]
-            digit = (word >> shift) & mask
-            place = count[digit]
-            count[digit] = place + one
+            rest = word >> shift
+            here = np.int64(rest & mask)
+            place = count[here]
+            count[here] = place + 1
             target[place] = word
-    sorted_words, places = words[passes & 1], (one << above) - one
+            following[np.int64((rest >> digit_bits) & mask)] += 1
+    ordered, places = words[passes & 1], (one << above) - one
+    if left_out > 0:
+        moves = np.int64(0)
+        for i in range(1, rows):
+            word, at = ordered[i], np.int64(i)
+            if word >= ordered[i - 1]:
+                continue
+            while at > 0 and ordered[at - 1] > word:
+                ordered[at] = ordered[at - 1]
+                at -= np.int64(1)
+            ordered[at] = word
+            moves += i - at
+            if moves > rows:
+                return False
     for i in range(rows):
-        place = sorted_words[i] & places
-        out_times[i] = times[place]
-        out_codes[i] = codes[place]
+        word = ordered[i]
+        out_times[i] = low + np.int64(word >> above) * unit
+        out_codes[i] = np.int64(word & places)
+    if len(codes) > 0:
+        for i in range(rows):
+            out_codes[i] = codes[out_codes[i]]
+    return True
 
 
 @kernel("boolean(ints, int64[::1], int64[::1])")
@@ -141,39 +170,34 @@ def gather_validity(validity: Int64s, bits: Int64s, codes: Int64s, out: Bools) -
         )
 
 
-@kernel("int64(ints, ints, int64[::1])")
-def gather_lengths(offsets: Int64s, codes: Int64s, out: Int64s) -> I64:
-    """Where the bytes of each row begin in the result, and behind them where they end, which is returned.
+@kernel("int64(ints, ints, ints, ints, int32[::1], int64, int64)")
+def gather_bytes(
+    offsets: Int64s, data: Int64s, ends: Int64s, codes: Int64s, places: Any, out: I64, limit: I64
+) -> I64:
+    """The bytes of the rows named by `codes`, one behind the other, to the address `out`.
 
     Args:
         offsets: by batch, the address of its first row's offset, an int32.
+        data, ends: by batch, the address that its offsets count from, and the end of the readable memory.
+        places: where the bytes of each row begin in the result, and where the last one's end.
+        out: of `limit` bytes, and 8 to spare.
+
+    Returns:
+        How many bytes there are; more than `limit` where they have not all been written.
     """
     total = np.int64(0)
     for i in range(len(codes)):
         code = codes[i]
-        base, row = offsets[code >> 32], code & 0xFFFFFFFF
-        out[i] = total
-        total += load_i32(base, row + 1) - load_i32(base, row)
-    out[len(codes)] = total
-    return total
-
-
-@kernel("void(ints, ints, ints, ints, ints, int64)")
-def gather_bytes(
-    offsets: Int64s, data: Int64s, ends: Int64s, codes: Int64s, places: Int64s, out: I64
-) -> None:
-    """The bytes of the rows named by `codes`, to the address `out`, which has 8 bytes to spare.
-
-    Args:
-        data, ends: by batch, the address that its offsets count from, and the end of the readable memory.
-        places: where the bytes of each row go, as `gather_lengths` found.
-    """
-    for i in range(len(codes)):
-        code = codes[i]
-        batch = code >> 32
-        begin = load_i32(offsets[batch], code & 0xFFFFFFFF)
-        length = places[i + 1] - places[i]
-        source, target = data[batch] + begin, out + places[i]
+        batch, row = code >> 32, code & 0xFFFFFFFF
+        base = offsets[batch]
+        begin = load_i32(base, row)
+        length = load_i32(base, row + 1) - begin
+        places[i] = total
+        target = out + total
+        total += length
+        if total > limit:
+            continue
+        source = data[batch] + begin
         if length <= 8 and source + 8 <= ends[batch]:
             store_i64(target, 0, load_i64(source, 0))  # what is too much is overwritten by the next row
         elif length >= 8:
@@ -181,3 +205,39 @@ def gather_bytes(
         else:
             for byte in range(length):
                 store_u8(target, byte, load_u8(source, byte))
+    places[len(codes)] = min(total, limit)
+    return total
+
+
+@kernel("void(ints, uint8[::1])")
+def found_bits(found: Int64s, bitmap: Bools) -> None:
+    """Writes a bit for each row, set where it is not negative.
+
+    Args:
+        bitmap: a byte for eight rows.
+    """
+    for at in range(len(bitmap)):
+        byte = np.int64(0)
+        for row in range(8 * at, min(8 * at + 8, len(found))):
+            byte |= np.int64(found[row] >= 0) << (row & 7)
+        bitmap[at] = np.uint8(byte)
+
+
+@kernel("void(ints, ints, int64[::1])")
+def chunk_codes(places: Int64s, begins: Int64s, out: Int64s) -> None:
+    """The codes of rows by their places in batches that follow one another; 0 for negative places.
+
+    Args:
+        begins: by batch, the place of its first row; and behind them where the last one ends.
+    """
+    batch = np.int64(0)
+    for i in range(len(places)):
+        place = places[i]
+        if place < 0:
+            out[i] = 0
+            continue
+        while place < begins[batch]:
+            batch -= np.int64(1)
+        while place >= begins[batch + 1]:
+            batch += np.int64(1)
+        out[i] = (batch << 32) | (place - begins[batch])

@@ -5,7 +5,9 @@ Numbers, times, texts and bytes are gathered by kernels. Other types go through 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -15,47 +17,81 @@ import pyarrow as pa
 from streamlib.kernels.columns import validity_of
 from streamlib.kernels.sorting import (
     DIGIT_BITS,
+    chunk_codes,
+    found_bits,
     gather_bytes,
-    gather_lengths,
     gather_validity,
     gather_values,
     radix_sort,
 )
-from streamlib.state.pane import address
 
 Int64s = npt.NDArray[np.int64]
 
 KERNEL_ROWS_MIN = 2_048
 """Below this NumPy and Arrow are as fast, and nothing has to be compiled."""
+_APART_BITS = 6
+"""So many more bits than a row's place has tell nearly all rows apart, where they are spread evenly."""
+_WORDS_KEPT = 1 << 18
+"""A thread keeps the words to sort so many rows with: 4 MB."""
 _OFFSETS_MAX = 2**31 - 1
+_scratch = threading.local()
+_NO_CODES: Int64s = np.empty(0, dtype=np.int64)
 
 
-def sorted_by_time(times: Int64s, codes: Int64s) -> tuple[Int64s, Int64s]:
-    """Times, rising, and the codes of their rows; rows of one time stay in their order."""
+def sorted_by_time(times: Int64s, codes: Int64s | None = None) -> tuple[Int64s, Int64s]:
+    """Times, rising, and the codes of their rows (their places where none are given).
+
+    Rows of one time stay in their order.
+    """
     rows = len(times)
-    if rows < KERNEL_ROWS_MIN:
-        order = np.argsort(times, kind="stable")
-        return times[order], codes[order]
-    low, high = int(times.min()), int(times.max())
-    place_bits = (rows - 1).bit_length()
-    unit = _unit(times, low, high, 63 - place_bits)
+    unit, low, high, place_bits = None, 0, 0, 0
+    if rows >= KERNEL_ROWS_MIN:
+        low, high = int(times.min()), int(times.max())
+        place_bits = (rows - 1).bit_length()
+        unit = _unit(times, low, high, 63 - place_bits)
     if unit is None:
         order = np.argsort(times, kind="stable")
-        return times[order], codes[order]
-    bits = ((high - low) // unit).bit_length()
-    passes = -(-bits // DIGIT_BITS)
-    width = -(-bits // passes) if passes else 1
-    words = room(2 * rows, np.uint64).reshape(2, rows)
-    out_times, out_codes = room(rows), room(rows)
+        return times[order], order if codes is None else codes[order]
     times = np.ascontiguousarray(times)
-    radix_sort(times, codes, low, unit, width, passes, place_bits, words, out_times, out_codes)
+    words = _words(rows)
+    out_times, out_codes = room(rows), room(rows)
+    codes = _NO_CODES if codes is None else codes
+    bits = ((high - low) // unit).bit_length()
+    wanted = min(bits, place_bits + _APART_BITS)  # the highest ones tell most rows apart
+    for left_out in sorted({bits - wanted, 0}, reverse=True):
+        passes = -(-(bits - left_out) // DIGIT_BITS)
+        width = -(-(bits - left_out) // passes) if passes else 1
+        done = radix_sort(
+            times, codes, low, unit, left_out, width, passes, place_bits, words, out_times, out_codes
+        )
+        if done:
+            break
     return out_times, out_codes
 
 
+def _words(rows: int) -> npt.NDArray[np.uint64]:
+    """Two rows of words to sort with; those of a thread are used again."""
+    if rows > _WORDS_KEPT:
+        return room(2 * rows, np.uint64).reshape(2, rows)
+    kept: npt.NDArray[np.uint64] | None = getattr(_scratch, "words", None)
+    if kept is None or len(kept) < 2 * rows:
+        kept = _scratch.words = np.empty(2 << max(12, (rows - 1).bit_length()), dtype=np.uint64)
+    return kept[: 2 * rows].reshape(2, rows)
+
+
 def room(count: int, kind: npt.DTypeLike = np.int64) -> npt.NDArray[Any]:
-    """An array of no values yet, in memory of Arrow's pool, which was used before and needs no new pages."""
-    item = np.dtype(kind).itemsize
-    return np.frombuffer(pa.allocate_buffer(max(1, count * item)), dtype=kind, count=count)
+    """An array of no values yet.
+
+    Its memory is that of the C library, which keeps what is freed: Arrow's own pools give it back to the
+    system within milliseconds, and then each page costs a fault again.
+    """
+    size = max(1, count * np.dtype(kind).itemsize)
+    return np.frombuffer(pa.allocate_buffer(size, memory_pool=_pool()), dtype=kind, count=count)
+
+
+@cache
+def _pool() -> pa.MemoryPool:
+    return pa.system_memory_pool()
 
 
 def _unit(times: Int64s, low: int, high: int, bits: int) -> int | None:
@@ -68,30 +104,83 @@ def _unit(times: Int64s, low: int, high: int, bits: int) -> int | None:
     return None
 
 
-def gathered(batches: Sequence[pa.RecordBatch], codes: Int64s) -> pa.RecordBatch:
-    """The rows named by `codes`: the number of the batch above 32 bits of the row in it."""
-    schema = batches[0].schema
-    columns = [
-        _column([batch.column(place) for batch in batches], field.type, codes)
-        for place, field in enumerate(schema)
-    ]
+def gathered(
+    batches: Sequence[pa.RecordBatch], codes: Int64s, times: Sequence[Int64s], time: Int64s
+) -> pa.RecordBatch:
+    """The rows named by `codes`: the number of the batch above 32 bits of the row in it.
+
+    Args:
+        times: of the rows of each batch. A column that lies where these lie is `time`, and is not gathered.
+        time: of the rows that come out.
+    """
+    schema, starts = batches[0].schema, [_address(one) for one in times]
+    columns = []
+    for place, field in enumerate(schema):
+        parts = [batch.column(place) for batch in batches]
+        if _lies_at(parts, field.type, starts):
+            columns.append(pa.Array.from_buffers(field.type, len(codes), [None, pa.py_buffer(time)]))
+        else:
+            columns.append(_column(parts, field.type, codes))
     return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
+def _lies_at(parts: Sequence[pa.Array], kind: pa.DataType, starts: Sequence[int]) -> bool:
+    """Whether the values of each part are the words at an address."""
+    if not (pa.types.is_timestamp(kind) and kind.unit == "ns") or any(part.null_count for part in parts):
+        return False
+    return all(_start(part, 1, part.offset * 8) == at for part, at in zip(parts, starts, strict=True))
+
+
+def taken(chunks: Sequence[pa.Array], begins: Sequence[int], places: Int64s) -> pa.Array | None:
+    """The values at `places` of chunks that follow one another; null where a place is negative.
+
+    Args:
+        begins: the place of the first value of each chunk; and behind them how many there are: at least one.
+
+    Returns:
+        None where no kernel does it, or kernels are not worth it.
+    """
+    kind = chunks[0].type
+    if len(places) < KERNEL_ROWS_MIN or not (_is_fixed(kind) or _is_bytes(kind)):
+        return None
+    places = np.ascontiguousarray(places)
+    codes, missing = places, int(places.min()) < 0
+    if missing or len(chunks) > 1:
+        codes = room(len(places))
+        chunk_codes(places, np.array(begins, dtype=np.int64), codes)
+    found = _fixed(chunks, kind, codes) if _is_fixed(kind) else _variable(chunks, kind, codes)
+    if found is None or not missing:
+        return found
+    bits = room((len(places) + 7) // 8, np.uint8)
+    found_bits(places, bits)
+    validity, *others = found.buffers()
+    if validity is not None:
+        bits &= np.frombuffer(validity, dtype=np.uint8, count=len(bits))
+    return pa.Array.from_buffers(kind, len(places), [pa.py_buffer(bits), *others])
+
+
+def _is_fixed(kind: pa.DataType) -> bool:
+    """Whether values are whole bytes, as many for each."""
+    return bool(pa.types.is_primitive(kind) and not pa.types.is_boolean(kind) and kind.bit_width % 8 == 0)
+
+
+def _is_bytes(kind: pa.DataType) -> bool:
+    """Whether values are texts or bytes with offsets of 32 bits."""
+    return bool(pa.types.is_string(kind) or pa.types.is_binary(kind))
+
+
 def _column(parts: Sequence[pa.Array], kind: pa.DataType, codes: Int64s) -> pa.Array:
-    if pa.types.is_primitive(kind) and not pa.types.is_boolean(kind) and kind.bit_width % 8 == 0:
-        return _fixed(parts, kind, codes, kind.bit_width // 8)
-    if pa.types.is_string(kind) or pa.types.is_binary(kind):
-        made = _variable(parts, kind, codes)
-        if made is not None:
-            return made
-    return _by_arrow(parts, codes)
+    if _is_fixed(kind):
+        return _fixed(parts, kind, codes)
+    made = _variable(parts, kind, codes) if _is_bytes(kind) else None
+    return _by_arrow(parts, codes) if made is None else made
 
 
-def _fixed(parts: Sequence[pa.Array], kind: pa.DataType, codes: Int64s, width: int) -> pa.Array:
+def _fixed(parts: Sequence[pa.Array], kind: pa.DataType, codes: Int64s) -> pa.Array:
+    width = kind.bit_width // 8
     values = np.array([_start(part, 1, part.offset * width) for part in parts], dtype=np.int64)
     out = room(len(codes) * width, np.uint8)
-    gather_values(values, codes, width, address(out))
+    gather_values(values, codes, width, _address(out))
     return pa.Array.from_buffers(kind, len(codes), [_validity(parts, codes), pa.py_buffer(out)])
 
 
@@ -100,18 +189,35 @@ def _variable(parts: Sequence[pa.Array], kind: pa.DataType, codes: Int64s) -> pa
     offsets = np.array([_start(part, 1, part.offset * 4) for part in parts], dtype=np.int64)
     data = np.array([_start(part, 2, 0) for part in parts], dtype=np.int64)
     sizes = [0 if part.buffers()[2] is None else part.buffers()[2].size for part in parts]
-    places = room(len(codes) + 1)
-    total = gather_lengths(offsets, codes, places)
-    if total > _OFFSETS_MAX:
-        return None
-    out = room(total + 8, np.uint8)
-    gather_bytes(offsets, data, data + np.array(sizes, dtype=np.int64), codes, places, address(out))
-    buffers = [
-        _validity(parts, codes),
-        pa.py_buffer(places.astype(np.int32)),
-        pa.py_buffer(out[:total]),
-    ]
+    ends = data + np.array(sizes, dtype=np.int64)
+    places = room(len(codes) + 1, np.int32)
+    limit = _likely_bytes(parts, len(codes))
+    while True:
+        out = room(limit + 8, np.uint8)
+        total = gather_bytes(offsets, data, ends, codes, places, _address(out), limit)
+        if total <= limit:
+            break
+        if total > _OFFSETS_MAX:
+            return None
+        limit = total
+    buffers = [_validity(parts, codes), pa.py_buffer(places), pa.py_buffer(out[:total])]
     return pa.Array.from_buffers(kind, len(codes), buffers)
+
+
+def _likely_bytes(parts: Sequence[pa.Array], rows: int) -> int:
+    """How many bytes so many of the rows have, and an eighth more."""
+    bytes_, count = 0, 0
+    for part in parts:
+        if len(part) and part.buffers()[1] is not None:
+            ends = np.frombuffer(part.buffers()[1], dtype=np.int32, count=part.offset + len(part) + 1)
+            bytes_ += int(ends[-1]) - int(ends[part.offset])
+            count += len(part)
+    return min(_OFFSETS_MAX, rows * bytes_ * 9 // (8 * max(1, count)) + 64)
+
+
+def _address(array: npt.NDArray[Any]) -> int:
+    """Where its values begin in memory."""
+    return int(array.__array_interface__["data"][0])
 
 
 def _start(part: pa.Array, buffer: int, offset: int) -> int:

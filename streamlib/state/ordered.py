@@ -10,16 +10,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from streamlib.elements import MAX_TIME, Batch
-from streamlib.kernels.columns import decoded
 from streamlib.kernels.sorting import gather_values, order_ties
+from streamlib.state.column_order import by_columns
 from streamlib.state.gathering import KERNEL_ROWS_MIN, gathered, room, sorted_by_time
 from streamlib.state.key_columns import with_fields
 from streamlib.state.pane import address
@@ -27,9 +26,13 @@ from streamlib.state.pane import address
 Int64s = npt.NDArray[np.int64]
 
 PIECES_MAX = 32
-"""Batches that wait, above which they are joined."""
+"""Batches that wait, above which they are joined, where they are smaller than the next."""
+PIECE_ROWS_MAX = 65_536
+"""A batch that is joined with no other. And so many rows, about, are sorted at once."""
 JOINED_ROWS_MAX = 8_192
 """Batches that follow one another come out as one up to so many rows."""
+_SAMPLED = 1024
+"""One row of so many tells where others lie."""
 _SPARE = 4
 """A rest is copied out of its batch when it is no more than one row of so many."""
 
@@ -90,7 +93,7 @@ class _Piece:
         if self._times is None:
             time = self.batch.time
             assert time is not None
-            self._times, self._codes = sorted_by_time(time, np.arange(len(time), dtype=np.int64))
+            self._times, self._codes = sorted_by_time(time)
         return self._times
 
     @property
@@ -169,19 +172,40 @@ class OrderedBuffer:
         self._pieces.append(piece)
         self.rows += len(batch)
         self.low = min(self.low, piece.low)
-        if len(self._pieces) > PIECES_MAX:
+        if len(self._pieces) > PIECES_MAX + self.rows // PIECE_ROWS_MAX:
             self._join()
 
     def release(self, before: int | None) -> list[Batch]:
         """Takes out the rows with a time below `before`, ns, or all rows when None: batches in order."""
         if not self._pieces or (before is not None and self.low >= before):
             return []
+        found: list[Batch] = []
+        for until in self._stages(before):
+            found += self._released(until)
+        self._pieces = [_spared(piece) for piece in self._pieces]
+        return found
+
+    def _stages(self, before: int | None) -> list[int | None]:
+        """Times, rising, with not many more than `PIECE_ROWS_MAX` rows between them; the last is `before`."""
+        if (
+            self.order is not Order.TIME
+            or self.rows <= 2 * PIECE_ROWS_MAX
+            or all(piece.sorted for piece in self._pieces)
+        ):
+            return [before]
+        samples = np.concatenate([piece.times[piece.at :: _SAMPLED] for piece in self._pieces])
+        samples = np.sort(samples if before is None else samples[samples < before])
+        return [*np.unique(samples[:: PIECE_ROWS_MAX // _SAMPLED])[1:].tolist(), before]
+
+    def _released(self, before: int | None) -> list[Batch]:
         cuts = [piece.cut(before) for piece in self._pieces if before is None or piece.low < before]
-        self._pieces = [_spared(piece) for piece in self._pieces if len(piece)]
+        self._pieces = [piece for piece in self._pieces if len(piece)]
         self.rows -= sum(map(len, cuts))
         self.low = min((piece.low for piece in self._pieces), default=MAX_TIME)
+        if not cuts:
+            return []
         if self.order is Order.ARRIVAL:
-            return [cut.batch() for cut in cuts]
+            return _one_behind_the_other(cuts)
         if self.order is Order.COLUMNS:
             return [in_order(joined([cut.batch() for cut in cuts]), self.order, self.compared)]
         return _merged(cuts)
@@ -225,11 +249,14 @@ class OrderedBuffer:
             )
 
     def _join(self) -> None:
-        """Joins neighbours until each piece is more than twice the next: a row is copied a few times only."""
+        """Joins neighbours until each piece is large, or more than twice the next.
+
+        So a row is copied a few times only, and pieces are few beside the rows.
+        """
         pieces: list[_Piece] = []
         for piece in self._pieces:
             pieces.append(piece)
-            while len(pieces) > 1 and len(pieces[-2]) <= 2 * len(pieces[-1]):
+            while len(pieces) > 1 and len(pieces[-2]) <= min(2 * len(pieces[-1]), PIECE_ROWS_MAX - 1):
                 last, before = pieces.pop(), pieces.pop()
                 pieces.append(_Piece(joined([before.rest(), last.rest()])))
         self._pieces = pieces
@@ -255,6 +282,28 @@ def _rising(batch: Batch) -> bool:
     return bool(((time[1:] > time[:-1]) | (ranks[1:] >= ranks[:-1])).all())
 
 
+def _one_behind_the_other(cuts: Sequence[Cut]) -> list[Batch]:
+    """The rows of all cuts, cut by cut; neighbours that are small and have to be copied come as one."""
+    found: list[Batch] = []
+    for small, group in groupby(cuts, _is_small):
+        some = list(group)
+        if small and len(some) > 1:
+            found.append(joined([cut.batch() for cut in some]))
+        else:
+            found += [cut.batch() for cut in some]
+    return found
+
+
+def _is_small(cut: Cut) -> bool:
+    return len(cut) < KERNEL_ROWS_MIN and not (cut.piece.sorted or cut.is_whole)
+
+
+def _codes(cuts: Sequence[Cut]) -> Int64s:
+    """The codes of the rows of all cuts, cut by cut: the number of the cut above the place."""
+    found = [cut.piece.codes[cut.begin : cut.end] | (place << 32) for place, cut in enumerate(cuts)]
+    return np.concatenate(found) if len(found) > 1 else found[0]
+
+
 def _merged(cuts: Sequence[Cut]) -> list[Batch]:
     """The rows of all cuts in the order of time: as they are where one cut follows the other."""
     rows = sum(map(len, cuts))
@@ -267,12 +316,8 @@ def _merged(cuts: Sequence[Cut]) -> list[Batch]:
     if rows < KERNEL_ROWS_MIN:
         return [in_order(joined([cut.batch() for cut in cuts]), Order.TIME)]
     times = [cut.piece.times[cut.begin : cut.end] for cut in cuts]
-    codes = [cut.piece.codes[cut.begin : cut.end] | (place << 32) for place, cut in enumerate(cuts)]
-    time, code = (
-        (times[0], codes[0])
-        if len(cuts) == 1
-        else sorted_by_time(np.concatenate(times), np.concatenate(codes))
-    )
+    code = _codes(cuts)
+    time, code = (times[0], code) if len(cuts) == 1 else sorted_by_time(np.concatenate(times), code)
     return [_gathered([cut.piece.batch for cut in cuts], time, code)]
 
 
@@ -297,7 +342,8 @@ def _gathered(batches: Sequence[Batch], time: Int64s, codes: Int64s, by_order: b
         if by_order and not order_ties(time, codes, order):
             places = np.lexsort((order, time))
             codes, order = codes[places], order[places]
-    return Batch(gathered([batch.rows for batch in batches], codes), time, order=order)
+    times = [batch.time for batch in batches if batch.time is not None]
+    return Batch(gathered([batch.rows for batch in batches], codes, times, time), time, order=order)
 
 
 def in_order(batch: Batch, order: Order, compared: int = 0) -> Batch:
@@ -305,7 +351,7 @@ def in_order(batch: Batch, order: Order, compared: int = 0) -> Batch:
     time = batch.time
     assert time is not None
     if order is Order.COLUMNS:
-        return batch.take(_by_columns(batch.rows, time, compared))
+        return batch.take(by_columns(batch.rows, time, compared))
     if _rising(batch):
         return batch
     ranks = batch.orders()
@@ -327,61 +373,3 @@ def joined(batches: Sequence[Batch]) -> Batch:
         if any(o is None for o in orders)
         else np.concatenate([o for o in orders if o is not None]),
     )
-
-
-def _by_columns(rows: pa.RecordBatch, time: Int64s, compared: int) -> Int64s:
-    """The order of rows by time, then their first `compared` columns, nulls last."""
-    columns = [pa.array(time)]
-    unsorted: list[pa.Array] = []
-    for column in rows.columns[:compared]:
-        ranked = _comparable(column)
-        if ranked is None:
-            unsorted.append(column)
-        else:
-            columns.append(ranked)
-    indices = _sorted_by(columns)
-    if not unsorted:
-        return indices
-    # Values that Arrow does not compare go by how they are written, where nothing else decides.
-    texts = [pa.array([repr(value) for value in column.to_pylist()]) for column in unsorted]
-    return _sorted_by([*columns, *texts]) if _ties(columns, indices) else indices
-
-
-def _sorted_by(columns: list[pa.Array]) -> Int64s:
-    names = [f"c{number}" for number in range(len(columns))]
-    table = pa.table(columns, names=names)
-    found: Int64s = np.asarray(pc.sort_indices(table, sort_keys=[(name, "ascending") for name in names]))
-    return found.astype(np.int64)
-
-
-def _ties(columns: list[pa.Array], indices: Int64s) -> bool:
-    """Whether two rows are equal in all columns."""
-    equal = np.ones(max(0, len(indices) - 1), dtype=np.bool_)
-    for column in columns:
-        ordered = column.take(pa.array(indices))
-        this, other = ordered.slice(1), ordered.slice(0, max(0, len(ordered) - 1))
-        same = pc.equal(this, other)
-        if pa.types.is_floating(column.type):
-            same = pc.or_(same, pc.and_(pc.is_nan(this), pc.is_nan(other)))
-        equal &= np.asarray(pc.fill_null(same, True))
-    return bool(equal.any())
-
-
-def _comparable(column: pa.Array) -> pa.Array | None:
-    """The column in a form that Arrow sorts; None where there is none."""
-    kind = column.type
-    if isinstance(kind, pa.BaseExtensionType):
-        return _comparable(column.storage)
-    column = decoded(column)
-    kind = column.type
-    if pa.types.is_null(kind):
-        return pa.nulls(len(column), pa.int8())
-    if pa.types.is_float16(kind):
-        return column.cast(pa.float32())
-    if pa.types.is_decimal(kind) and kind.bit_width < 128:
-        return column.cast(pa.decimal128(kind.precision, kind.scale))
-    if pa.types.is_duration(kind):
-        return column.view(pa.int64())
-    if pa.types.is_nested(kind) or pa.types.is_interval(kind):
-        return None
-    return column

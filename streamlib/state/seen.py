@@ -19,8 +19,8 @@ from streamlib.kernels.columns import decoded_type, is_word, storage_dtype
 from streamlib.kernels.hashing import NULL_WORD
 from streamlib.kernels.keys import KeyEncoder, KeyKind
 from streamlib.state.key_columns import canonical_floats, keys_without_views
-from streamlib.state.pane import address, table_places, table_room
-from streamlib.state.probe import move_entries
+from streamlib.state.pane import address
+from streamlib.state.seen_buckets import BUCKET_WORDS
 from streamlib.state.seen_probe import (
     BLOCK,
     CHUNK_BITS,
@@ -32,9 +32,11 @@ from streamlib.state.seen_probe import (
     CHUNK_WORDS,
     HEAD_CHUNK,
     HEAD_COUNT,
+    HEAD_FULL,
+    HEAD_FULL_MAX,
     HEAD_HIGH,
     HEAD_KEYS,
-    HEAD_LIMIT,
+    HEAD_REUSED,
     HEAD_ROOM,
     HEAD_SIZE,
     HEAD_USED,
@@ -43,8 +45,8 @@ from streamlib.state.seen_probe import (
     RECORD_WORD,
     RECORD_WORDS,
     UNLIMITED,
+    enter_chunk,
     forget_chunk,
-    purge,
     see_rows,
 )
 
@@ -60,6 +62,11 @@ _SPARE_MAX = 4
 """Chunks that are over and wait to be filled again: new memory costs more than what is written to it."""
 _SHRINK = 8
 """A table is made smaller when it could be so many times smaller."""
+_BUCKETS_MIN = 8
+_KEYS_PER_BUCKET = 2.8
+"""With fewer keys a table without room for more has been so for long, and is made anew as large as it is."""
+_NAMED_MAX = 4
+"""Chunks that are over while entries may still name them, for each that is not."""
 
 
 class _Chunk:
@@ -133,7 +140,7 @@ class SeenKeys:
         self._spare: list[_Chunk] = []
         self._directory = np.zeros((16, CHUNK_WORDS), dtype=np.int64)
         self._head = np.zeros(HEAD_WORDS, dtype=np.int64)
-        self._set_table(np.zeros(table_places(1), dtype=np.uint64))
+        self._set_table(_BUCKETS_MIN)
         self._open_chunk()
 
     @property
@@ -169,8 +176,8 @@ class SeenKeys:
                 encoded.bit,
                 times,
                 within,
-                address(self._table),
-                len(self._table) - 1,
+                self._table_at,
+                self._buckets - 1,
                 address(self._directory),
                 self._head,
                 address(self._scratch),
@@ -197,9 +204,10 @@ class SeenKeys:
         for number in over:
             self._let_go(number)
         keys = int(self._head[HEAD_KEYS]) - self._over
-        if over and table_places(2 * keys + 1) * _SHRINK <= len(self._table):
-            self._purge()
-            self._move_table(table_places(2 * keys + 1))
+        if over and _buckets_for(2 * keys + 1) * _SHRINK <= self._buckets:
+            self._make_table(_buckets_for(2 * keys + 1))
+        elif len(self._named) > _NAMED_MAX * (len(self._chunks) + _CHUNKS_PER_ALL):
+            self._make_table(self._buckets)
 
     def _let_go(self, number: int) -> None:
         """A chunk is over. Where nothing but the table names its records, its entries stay for now."""
@@ -207,7 +215,7 @@ class SeenKeys:
         self.rows -= chunk.count
         if words[CHUNK_LINKED]:
             self._head[HEAD_KEYS] -= forget_chunk(
-                address(self._directory), number, chunk.count, address(self._table), len(self._table) - 1
+                address(self._directory), number, chunk.count, self._table_at, self._buckets - 1
             )
             self._free.append(number)
         else:
@@ -218,14 +226,26 @@ class SeenKeys:
         if number == self._head[HEAD_CHUNK]:
             self._open_chunk()
 
-    def _purge(self) -> None:
-        """Takes out the entries of chunks that are over, whose numbers are free then."""
-        gone = purge(address(self._directory), address(self._table), len(self._table) - 1)
-        assert gone == self._over, "each record of a chunk without links has an entry"
-        self._head[HEAD_KEYS] -= gone
+    def _make_table(self, buckets: int) -> None:
+        """Makes the table anew, without the entries of chunks that are over, whose numbers are free then."""
+        if buckets == self._buckets:
+            self._table.fill(0)
+        else:
+            self._set_table(buckets)
+        entered = full = 0
+        for number, chunk in self._chunks.items():
+            found = enter_chunk(
+                address(self._directory), number, chunk.count, self._table_at, self._buckets - 1
+            )
+            entered, full = entered + (found & 0xFFFFFFFF), full + (found >> 32)
+        assert entered == self._head[HEAD_KEYS] - self._over, "each key has an entry"
+        self._head[HEAD_KEYS], self._head[HEAD_FULL] = entered, full
+        self._head[HEAD_FULL_MAX] = full + max(1, buckets // 8)
         self._over = 0
         self._free += self._named
         self._named = []
+        if 2 * full > buckets:
+            self._make_table(2 * buckets)
 
     def snapshot(self) -> Iterator[tuple[pa.RecordBatch, Int64s]]:
         """The keys of kept rows and their times, ns, part by part."""
@@ -243,6 +263,8 @@ class SeenKeys:
         added = int(head[HEAD_COUNT]) - chunk.count
         self.rows += added
         chunk.count, chunk.high = int(head[HEAD_COUNT]), int(head[HEAD_HIGH])
+        self._over -= int(head[HEAD_REUSED])
+        head[HEAD_REUSED] = 0
         if added and self._keeps_columns:
             which = pa.array(begin + np.flatnonzero(new[begin:end]))
             chunk.keys.append(keys_without_views(keys).take(which))
@@ -263,13 +285,14 @@ class SeenKeys:
             grown[: head[HEAD_USED]] = chunk.bytes[: head[HEAD_USED]]
             chunk.bytes = grown
             self._describe(int(head[HEAD_CHUNK]))
-        elif 3 * self._over >= head[HEAD_KEYS]:
-            self._purge()
+        elif head[HEAD_KEYS] - self._over < _KEYS_PER_BUCKET * self._buckets:
+            self._make_table(self._buckets)
         else:
-            self._move_table(len(self._table) * (4 if len(self._table) < 4096 else 2))
+            self._make_table(self._buckets * (4 if self._buckets < 1024 else 2))
 
     def _open_chunk(self) -> None:
         room = min(max(self.rows // _CHUNKS_PER_ALL, CHUNK_MIN), CHUNK_MAX)
+        room = 1 << (room.bit_length() - 1)  # few sizes, so that chunks are used again
         if self._free:
             number = self._free.pop()
         else:
@@ -297,14 +320,13 @@ class SeenKeys:
         words[CHUNK_ENDS], words[CHUNK_BYTES] = address(chunk.ends), address(chunk.bytes)
         self._head[HEAD_SIZE] = len(chunk.bytes)
 
-    def _set_table(self, table: npt.NDArray[np.uint64]) -> None:
-        self._table = table
-        self._head[HEAD_LIMIT] = table_room(len(table))
-
-    def _move_table(self, places: int) -> None:
-        old = self._table
-        self._set_table(np.zeros(places, dtype=np.uint64))
-        move_entries(address(old), len(old), address(self._table), places - 1)
+    def _set_table(self, buckets: int) -> None:
+        """An empty table, whose buckets begin with a cache line."""
+        self._buckets = buckets
+        self._table = np.zeros((buckets + 1) * BUCKET_WORDS, dtype=np.uint64)
+        line = 8 * BUCKET_WORDS
+        self._table_at = -(-address(self._table) // line) * line
+        self._head[HEAD_FULL], self._head[HEAD_FULL_MAX] = 0, max(1, buckets // 8)
 
     def _keys_of(self, chunk: _Chunk) -> pa.RecordBatch:
         """The key columns of a chunk's records."""
@@ -329,6 +351,11 @@ class SeenKeys:
             ],
         )
         return pa.RecordBatch.from_arrays([column.cast(kind)], schema=self.schema)
+
+
+def _buckets_for(keys: int) -> int:
+    """How many buckets are enough for so many keys."""
+    return max(_BUCKETS_MIN, 1 << int(keys / _KEYS_PER_BUCKET).bit_length())
 
 
 def _column(words: npt.NDArray[np.uint64], nulls: npt.NDArray[np.uint8], kind: pa.DataType) -> pa.Array:

@@ -1,10 +1,11 @@
 """The loops over rows of `seen`: which keys come again, and forgetting those that are over.
 
-A table with open addressing has an entry of 8 bytes for each key: the upper half of its hash, and one more than
-the number of the record of its newest kept row. Records lie in chunks, by arrival, so that a new key costs one
-random access, to the table. A chunk that is over goes as a whole; its entries are passed over until `purge` takes
-all such out at once. The kept rows of one key are linked in the order of time, newest first: a row looks at those
-that are newer than itself by more than it may repeat, and at one more.
+The table (`seen_buckets`) has an entry for each key, that names the record of its newest kept row.
+
+Records lie in chunks, by arrival, so that a new key costs one random access, to the table. A chunk that is over
+goes as a whole. Its entries are passed over; new ones take their places where a bucket is full, and those that are
+left go when the table is made anew from the records. The kept rows of one key are linked in the order of time, newest
+first: a row looks at those that are newer than itself by more than it may repeat, and at one more.
 """
 
 from __future__ import annotations
@@ -27,6 +28,16 @@ from streamlib.kernels.memory import (
     store_u8,
     store_u64,
 )
+from streamlib.state.seen_buckets import (
+    BUCKET_ENTRIES,
+    FULL_BIT,
+    bucket_after,
+    bucket_of,
+    enter,
+    lowest_byte,
+    tags_of,
+    zero_bytes,
+)
 
 Int64s = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.uint8]
@@ -45,10 +56,12 @@ and of these bytes. And whether one of its records is linked to others."""
 CHUNK_BITS = 16
 """A record's number is that of its chunk, and below so many bits its place in there."""
 
-HEAD_WORDS = 8
-HEAD_CHUNK, HEAD_COUNT, HEAD_ROOM, HEAD_USED, HEAD_SIZE, HEAD_HIGH, HEAD_KEYS, HEAD_LIMIT = range(HEAD_WORDS)
+HEAD_WORDS = 10
+HEAD_CHUNK, HEAD_COUNT, HEAD_ROOM, HEAD_USED, HEAD_SIZE, HEAD_HIGH = range(6)
+HEAD_KEYS, HEAD_REUSED, HEAD_FULL, HEAD_FULL_MAX = range(6, HEAD_WORDS)
 """The chunk that is being filled: its number, records in it and room for records, bytes used and size of its
-bytes, the latest time in it. And of the table how many keys it has, and how many it takes."""
+bytes, the latest time in it. And of the table how many entries it has, how many of chunks that are over had to make
+room for new ones, and how many buckets say that they have no room, and how many may."""
 
 BLOCK = 256
 """Rows whose table entries are fetched before the first of them is looked at."""
@@ -61,6 +74,7 @@ _ONE = np.uint64(1)
 _ZERO = np.uint64(0)
 _CHUNK_BITS = np.int64(CHUNK_BITS)
 _IN_CHUNK = np.int64((1 << CHUNK_BITS) - 1)
+_BYTE = np.uint64(0xFF)
 
 
 @inline
@@ -134,6 +148,145 @@ def place_in_time(directory: I64, newest: I64, time: I64, within: I64) -> tuple[
     return False, newer, older
 
 
+@inline
+def is_over(directory: I64, entry: I64) -> bool:
+    """Whether the chunk is over that an entry's record was in."""
+    number = np.int64(entry & _LOW_HALF) - np.int64(1)
+    return bool(load_i64(chunk_of(directory, number), CHUNK_RECORDS) == 0)
+
+
+@inline
+def see(
+    first_row: I64,
+    rows: I64,
+    is_bytes: bool,
+    values: I64,
+    offsets: I64,
+    data: I64,
+    end: I64,
+    validity: I64,
+    bit: I64,
+    times: Int64s,
+    within: I64,
+    table: I64,
+    mask: I64,
+    directory: I64,
+    head: Int64s,
+    scratch: I64,
+    new: Flags,
+) -> I64:
+    """What `see_rows` does, for keys of one kind."""
+    chunk = directory + head[HEAD_CHUNK] * np.int64(8 * CHUNK_WORDS)
+    records, nulls = load_i64(chunk, CHUNK_RECORDS), load_i64(chunk, CHUNK_NULLS)
+    ends, kept_bytes = load_i64(chunk, CHUNK_ENDS), load_i64(chunk, CHUNK_BYTES)
+    room, size, full_max = head[HEAD_ROOM], head[HEAD_SIZE], head[HEAD_FULL_MAX]
+    kept, used, high = head[HEAD_COUNT], head[HEAD_USED], head[HEAD_HIGH]
+    keys, reused, full = head[HEAD_KEYS], head[HEAD_REUSED], head[HEAD_FULL]
+    first_number = (head[HEAD_CHUNK] << _CHUNK_BITS) + np.int64(1)
+    halves = scratch + np.int64(8 * BLOCK)
+    row, stop = first_row, rows
+    while row < stop:
+        count = min(rows - row, np.int64(BLOCK))
+        words = scratch
+        if is_bytes:
+            write_bytes_words(offsets + 4 * row, data, end, validity, bit + row, count, words)
+        else:
+            words = values + 8 * row
+        for i in range(count):
+            is_null = not is_bytes and validity != 0 and not is_valid(validity, bit + row + i)
+            half = half_of(_ZERO if is_null else load_u64(words, i), is_null)
+            store_u64(halves, i, half)
+            prefetch(bucket_of(table, mask, half))
+        for i in range(count):
+            at, time = row + i, times[row + i]
+            is_null = not is_bytes and validity != 0 and not is_valid(validity, bit + at)
+            word = _ZERO if is_null else load_u64(words, i)
+            is_long = is_bytes and word >= LONG_TAG
+            begin, length = np.int64(0), np.int64(0)
+            if is_bytes:
+                begin = load_i32(offsets, at)
+                length = load_i32(offsets, at + 1) - begin
+            half = load_u64(halves, i)
+            tags = tags_of(half)
+            bucket = bucket_of(table, mask, half)
+            found, repeats, newer, older = False, False, np.int64(0), np.int64(0)
+            target, place, over = np.int64(0), np.int64(0), False
+            while True:
+                held = load_u64(bucket, 0)
+                tops = zero_bytes(held ^ tags)
+                while tops != _ZERO:
+                    here = lowest_byte(tops)
+                    entry = load_u64(bucket, here + 1)
+                    number = np.int64(entry & _LOW_HALF) - np.int64(1)
+                    if (
+                        entry >> _HALF == half
+                        and not is_over(directory, entry)
+                        and load_u64(record_of(directory, number), RECORD_WORD) == word
+                        and (not is_long or has_bytes(directory, number, data + begin, length))
+                    ):
+                        found, target, place = True, bucket, here
+                        repeats, newer, older = place_in_time(directory, number, time, within)
+                        break
+                    tops &= tops - _ONE
+                if found:
+                    break
+                if target == 0:
+                    tops = zero_bytes(held)
+                    if tops != _ZERO:
+                        target, place = bucket, lowest_byte(tops)
+                    else:
+                        for here in range(BUCKET_ENTRIES):
+                            if is_over(directory, load_u64(bucket, here + 1)):
+                                target, place, over = bucket, np.int64(here), True
+                                break
+                if held >> FULL_BIT == _ZERO:
+                    if target != 0 or full >= full_max:
+                        break
+                    store_u64(bucket, 0, held | (_ONE << FULL_BIT))
+                    full += np.int64(1)
+                bucket = bucket_after(table, mask, bucket)
+            if repeats:
+                new[at] = 0
+                continue
+            if target == 0 or kept >= room or (is_bytes and used + length > size):
+                stop = at
+                break
+            if over:
+                reused += np.int64(1)
+            elif not found:
+                keys += np.int64(1)
+            record = records + kept * _RECORD
+            store_u64(record, RECORD_WORD, word)
+            store_i64(record, RECORD_TIME, time)
+            link(record, older, newer)
+            if is_bytes:
+                copy_bytes(kept_bytes + used, data + begin, length)
+                used += length
+                store_i64(ends, kept + 1, used)
+            elif is_null:
+                store_u8(nulls, kept, _ONE)
+            number = first_number + kept
+            kept += np.int64(1)
+            high = max(high, time)
+            if older != 0:
+                before = record_of(directory, older - np.int64(1))
+                link(before, older_of(before), number)
+                store_i64(chunk, CHUNK_LINKED, 1)
+                store_i64(chunk_of(directory, older - np.int64(1)), CHUNK_LINKED, 1)
+            if newer != 0:
+                after = record_of(directory, newer - np.int64(1))
+                link(after, number, newer_of(after))
+                store_i64(chunk, CHUNK_LINKED, 1)
+                store_i64(chunk_of(directory, newer - np.int64(1)), CHUNK_LINKED, 1)
+            else:
+                enter(target, place, half, number)
+            new[at] = 1
+        row += count
+    head[HEAD_COUNT], head[HEAD_USED], head[HEAD_HIGH] = kept, used, high
+    head[HEAD_KEYS], head[HEAD_REUSED], head[HEAD_FULL] = keys, reused, full
+    return stop
+
+
 @kernel(
     "int64(int64, int64, boolean, int64, int64, int64, int64, int64, int64, ints, uint64, int64, int64, int64,"
     " int64[::1], int64, uint8[::1])"
@@ -166,140 +319,56 @@ def see_rows(
             words, at `values`, and `validity` and `bit` say which are null.
         times: of all rows, ns.
         within: a row repeats one of its key that is no further away than this, ns.
-        table, mask: address of the entries, and one less than how many there are.
+        table, mask: address of the buckets, and one less than how many there are.
         directory: address of the chunks.
         head: see HEAD_CHUNK.
         scratch: address of two times BLOCK words.
         new: becomes by row 1 where it is new, else 0.
     """
-    chunk = directory + head[HEAD_CHUNK] * np.int64(8 * CHUNK_WORDS)
-    records, nulls = load_i64(chunk, CHUNK_RECORDS), load_i64(chunk, CHUNK_NULLS)
-    ends, kept_bytes = load_i64(chunk, CHUNK_ENDS), load_i64(chunk, CHUNK_BYTES)
-    halves = scratch + np.int64(8 * BLOCK)
-    row = first_row
-    while row < rows:
-        count = min(rows - row, np.int64(BLOCK))
-        words = scratch
-        if is_bytes:
-            write_bytes_words(offsets + 4 * row, data, end, validity, bit + row, count, words)
-        else:
-            words = values + 8 * row
-        for i in range(count):
-            is_null = not is_bytes and validity != 0 and not is_valid(validity, bit + row + i)
-            half = half_of(_ZERO if is_null else load_u64(words, i), is_null)
-            store_u64(halves, i, half)
-            prefetch(table + 8 * (np.int64(half) & mask))
-        for i in range(count):
-            at, time = row + i, times[row + i]
-            is_null = not is_bytes and validity != 0 and not is_valid(validity, bit + at)
-            word = _ZERO if is_null else load_u64(words, i)
-            is_long = is_bytes and word >= LONG_TAG
-            begin, length = np.int64(0), np.int64(0)
-            if is_bytes:
-                begin = load_i32(offsets, at)
-                length = load_i32(offsets, at + 1) - begin
-            half = load_u64(halves, i)
-            place = np.int64(half) & mask
-            repeats, newer, older = False, np.int64(0), np.int64(0)
-            entry = load_u64(table, place)
-            while entry != _ZERO:
-                if entry >> _HALF == half:
-                    number = np.int64(entry & _LOW_HALF) - np.int64(1)
-                    if (
-                        load_i64(chunk_of(directory, number), CHUNK_RECORDS) != 0
-                        and load_u64(record_of(directory, number), RECORD_WORD) == word
-                        and (not is_long or has_bytes(directory, number, data + begin, length))
-                    ):
-                        repeats, newer, older = place_in_time(directory, number, time, within)
-                        break
-                place = (place + 1) & mask
-                entry = load_u64(table, place)
-            if repeats:
-                new[at] = 0
+    if is_bytes:
+        return see(
+            first_row, rows, True, values, offsets, data, end, validity, bit,
+            times, within, table, mask, directory, head, scratch, new,
+        )  # fmt: skip
+    return see(
+        first_row, rows, False, values, offsets, data, end, validity, bit,
+        times, within, table, mask, directory, head, scratch, new,
+    )  # fmt: skip
+
+
+@kernel("int64(int64, int64, int64, int64, int64)")
+def enter_chunk(directory: I64, chunk: I64, count: I64, table: I64, mask: I64) -> I64:
+    """Enters the newest record of each key, where it is one of a chunk.
+
+    The table has room for them, and no entry of theirs.
+
+    Returns:
+        How many are entered, and above 32 bits how many buckets have no room now and had some.
+    """
+    entered, full = np.int64(0), np.int64(0)
+    words = directory + chunk * np.int64(8 * CHUNK_WORDS)
+    records, nulls = load_i64(words, CHUNK_RECORDS), load_i64(words, CHUNK_NULLS)
+    for begin in range(0, count, BLOCK):
+        end = min(begin + np.int64(BLOCK), count)
+        for at in range(begin, end):
+            half = half_of(load_u64(records + at * _RECORD, RECORD_WORD), load_u8(nulls, at) != _ZERO)
+            prefetch(bucket_of(table, mask, half))
+        for at in range(begin, end):
+            record = records + at * _RECORD
+            if newer_of(record) != 0:
                 continue
-            used, number = head[HEAD_USED], head[HEAD_COUNT]
-            if number >= head[HEAD_ROOM] or (is_bytes and used + length > head[HEAD_SIZE]):
-                return at
-            if entry == _ZERO:
-                if head[HEAD_KEYS] >= head[HEAD_LIMIT]:
-                    return at
-                head[HEAD_KEYS] += 1
-            record = records + number * _RECORD
-            store_u64(record, RECORD_WORD, word)
-            store_i64(record, RECORD_TIME, time)
-            link(record, older, newer)
-            if is_bytes:
-                copy_bytes(kept_bytes + used, data + begin, length)
-                store_i64(ends, number + 1, used + length)
-                head[HEAD_USED] = used + length
-            elif is_null:
-                store_u8(nulls, number, _ONE)
-            head[HEAD_COUNT] = number + 1
-            head[HEAD_HIGH] = max(head[HEAD_HIGH], time)
-            number = (head[HEAD_CHUNK] << _CHUNK_BITS) + number + np.int64(1)
-            if older != 0:
-                before = record_of(directory, older - np.int64(1))
-                link(before, older_of(before), number)
-                store_i64(chunk, CHUNK_LINKED, 1)
-                store_i64(chunk_of(directory, older - np.int64(1)), CHUNK_LINKED, 1)
-            if newer != 0:
-                after = record_of(directory, newer - np.int64(1))
-                link(after, number, newer_of(after))
-                store_i64(chunk, CHUNK_LINKED, 1)
-                store_i64(chunk_of(directory, newer - np.int64(1)), CHUNK_LINKED, 1)
-            else:
-                store_u64(table, place, (half << _HALF) | np.uint64(number))
-            new[at] = 1
-        row += count
-    return row
-
-
-@inline
-def place_of(table: I64, mask: I64, half: I64, number: I64) -> I64:
-    """The place of the entry that names a record."""
-    place = np.int64(half) & mask
-    while np.int64(load_u64(table, place) & _LOW_HALF) != number:
-        place = (place + 1) & mask
-    return place
-
-
-@inline
-def take_out(table: I64, mask: I64, place: I64) -> None:
-    """Empties a place, and moves up the entries behind it that would not be found any more."""
-    hole, next_place = place, (place + 1) & mask
-    entry = load_u64(table, next_place)
-    while entry != _ZERO:
-        first = np.int64(entry >> _HALF) & mask
-        if ((next_place - first) & mask) >= ((next_place - hole) & mask):
-            store_u64(table, hole, entry)
-            hole = next_place
-        next_place = (next_place + 1) & mask
-        entry = load_u64(table, next_place)
-    store_u64(table, hole, _ZERO)
-
-
-@kernel("int64(int64, int64, int64)")
-def purge(directory: I64, table: I64, mask: I64) -> I64:
-    """Takes out the entries whose chunk is over; returns how many. The table has a free place."""
-    gone, begin = np.int64(0), np.int64(0)
-    while load_u64(table, begin) != _ZERO:
-        begin += np.int64(1)
-    for offset in range(1, mask + 1):
-        place = (begin + offset) & mask
-        entry = load_u64(table, place)
-        if entry == _ZERO:
-            continue
-        number = np.int64(entry & _LOW_HALF) - np.int64(1)
-        store_u64(table, place, _ZERO)
-        if load_i64(chunk_of(directory, number), CHUNK_RECORDS) == 0:
-            gone += np.int64(1)
-            continue
-        # What stood between its first place and here has been dealt with: it moves up, or stays.
-        place = np.int64(entry >> _HALF) & mask
-        while load_u64(table, place) != _ZERO:
-            place = (place + 1) & mask
-        store_u64(table, place, entry)
-    return gone
+            half = half_of(load_u64(record, RECORD_WORD), load_u8(nulls, at) != _ZERO)
+            bucket = bucket_of(table, mask, half)
+            tops = zero_bytes(load_u64(bucket, 0))
+            while tops == _ZERO:
+                held = load_u64(bucket, 0)
+                full += np.int64(held >> FULL_BIT == _ZERO)
+                store_u64(bucket, 0, held | (_ONE << FULL_BIT))
+                bucket = bucket_after(table, mask, bucket)
+                tops = zero_bytes(load_u64(bucket, 0))
+            enter(bucket, lowest_byte(tops), half, (chunk << _CHUNK_BITS) + at + np.int64(1))
+            entered += np.int64(1)
+    return (full << _CHUNK_BITS << _CHUNK_BITS) | entered
 
 
 @kernel("int64(int64, int64, int64, int64, int64)")
@@ -316,7 +385,7 @@ def forget_chunk(directory: I64, chunk: I64, count: I64, table: I64, mask: I64) 
         end = min(begin + np.int64(BLOCK), count)
         for at in range(begin, end):
             half = half_of(load_u64(records + at * _RECORD, RECORD_WORD), load_u8(nulls, at) != _ZERO)
-            prefetch(table + 8 * (np.int64(half) & mask))
+            prefetch(bucket_of(table, mask, half))
         for at in range(begin, end):
             record = records + at * _RECORD
             number = (chunk << _CHUNK_BITS) + at + np.int64(1)
@@ -329,10 +398,15 @@ def forget_chunk(directory: I64, chunk: I64, count: I64, table: I64, mask: I64) 
                 link(after, older, newer_of(after))
                 continue
             half = half_of(load_u64(record, RECORD_WORD), load_u8(nulls, at) != _ZERO)
-            place = place_of(table, mask, half, number)
+            bucket, place = bucket_of(table, mask, half), np.int64(0)
+            while np.int64(load_u64(bucket, place + 1) & _LOW_HALF) != number:
+                place += np.int64(1)
+                if place == BUCKET_ENTRIES:
+                    bucket, place = bucket_after(table, mask, bucket), np.int64(0)
             if older != 0:
-                store_u64(table, place, (half << _HALF) | np.uint64(older))
+                store_u64(bucket, place + 1, (half << _HALF) | np.uint64(older))
             else:
-                take_out(table, mask, place)
+                store_u64(bucket, 0, load_u64(bucket, 0) & ~(_BYTE << np.uint64(8 * place)))
+                store_u64(bucket, place + 1, _ZERO)
                 gone += np.int64(1)
     return gone

@@ -10,7 +10,7 @@ live: the cost is a constant per freed key, and memory follows the keys that liv
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +30,7 @@ from streamlib.state.gathering import room
 from streamlib.state.key_columns import canonical_floats
 from streamlib.state.pane import Pane, address
 from streamlib.state.panes import PaneStore
+from streamlib.state.slot_cache import SlotCache
 from streamlib.state.value_store import ValueStore
 
 Int64s = npt.NDArray[np.int64]
@@ -148,6 +149,7 @@ class SlotTable(PaneStore):
         self._finders: dict[bool, Kernel[..., int]] = {}
         self._key_values = self._new_key_values()
         self._place = SlotColumn(np.int64)
+        self._cache = SlotCache()
         self._freed = 0
 
     @property
@@ -159,7 +161,7 @@ class SlotTable(PaneStore):
     @property
     def nbytes(self) -> int:
         """Bytes reserved."""
-        return super().nbytes + sum(values.nbytes for values in self._key_values)
+        return super().nbytes + sum(values.nbytes for values in self._key_values) + self._cache.nbytes
 
     def put(
         self,
@@ -168,12 +170,39 @@ class SlotTable(PaneStore):
         time: Int64s,
         order: Int64s | int | None = None,
     ) -> Int64s:
-        """Adds rows, as `PaneStore.add`; returns the slot of each."""
+        """Adds rows, as `PaneStore.add`; returns the slot of each. Without aggregates they are not counted exactly."""
+        if not (self.plan.placed or self.plan.collected):
+            return self._cached(keys, self._put_keys)
         self.add(keys, self._starts(keys.num_rows), inputs, time, order)
         return self.slots
 
     def find(self, keys: pa.RecordBatch) -> Int64s:
         """The slot of each row's key; a new key gets one, without rows."""
+        return self._cached(keys, self._find_keys)
+
+    def _cached(self, keys: pa.RecordBatch, ask: Callable[[pa.RecordBatch], Int64s]) -> Int64s:
+        """The slots of rows, of which the table is asked only for those whose keys do not come often."""
+        if not self._cache.serves(self._kind, keys.num_rows):
+            return ask(keys)
+        encoded = self._encoder.encode(keys.columns, keys.num_rows)
+        found = self._cache.find(encoded)
+        if found is None:
+            slots = ask(keys)
+            self._cache.keep(encoded, slots)
+            return slots
+        slots, misses = found
+        if len(misses):
+            slots[misses] = ask(keys.take(pa.array(misses)))
+            self._cache.keep(encoded, slots[misses], misses)
+        self.slots = slots
+        return slots
+
+    def _put_keys(self, keys: pa.RecordBatch) -> Int64s:
+        times = self._starts(keys.num_rows)
+        self.add(keys, times, [], times)
+        return self.slots
+
+    def _find_keys(self, keys: pa.RecordBatch) -> Int64s:
         rows = keys.num_rows
         starts = self._starts(rows)
         self._call[layout.CALL_STARTS] = address(starts)
@@ -220,6 +249,7 @@ class SlotTable(PaneStore):
         if len(slots):
             assert self._pane is not None, "there are no slots"
             self._pane.records[slots, self._head :] = self.plan.initial
+            self._cache.clear()  # a key without rows has to be met by the table
             if self._collecting is not None:
                 self._collecting.drop(self._pane, slots)
 
@@ -268,6 +298,7 @@ class SlotTable(PaneStore):
         kept = self.read(live, partial=True)
         self._take_out(_START)
         self._slots_expected = len(live)
+        self._cache.clear()
         self._key_values = self._new_key_values()
         self._place.keep(live)
         self._freed = 0

@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from streamlib.state.gathering import taken
+
 Int64s = npt.NDArray[np.int64]
 
 _SPARE_BYTES = 64 * 1024
@@ -85,6 +87,9 @@ class ValueStore:
         if not self._chunks:
             assert (places < 0).all(), "nothing was kept"
             return pa.nulls(len(places), self._kind)
+        found = taken(self._chunks, self._begins, places) if len(self) else None
+        if found is not None:
+            return found
         missing = places < 0
         mask = missing if missing.any() else None
         if len(self._chunks) == 1:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamlib.elements import Batch
-from streamlib.state import IntervalStore, NumberedRows
+from streamlib.kernels.asof import BACKWARD, FORWARD, NEAREST, UNLIMITED
+from streamlib.state import AsOfStore, IntervalStore, NumberedRows
 from streamlib.state.joins import interval
 from streamlib.state.joins.kept_blocks import KeptBlocks
 from streamlib.state.joins.record_layout import RecordLayout
@@ -82,3 +83,37 @@ def test_a_store_finds_what_a_scan_finds(seed: int, by_key: bool, keys: int) -> 
         alive = {n for _, time, n in kept if time >= limit}
         assert {pair for pair in found if pair[1] in alive} == {pair for pair in wanted if pair[1] in alive}
         assert found <= wanted
+
+
+@settings(max_examples=30)
+@given(
+    seed=st.integers(0, 1000),
+    direction=st.sampled_from([BACKWARD, FORWARD, NEAREST]),
+    exact=st.booleans(),
+    tolerance=st.sampled_from([UNLIMITED, 0, 40]),
+)
+def test_rows_in_any_order_have_the_match_that_a_scan_finds(
+    seed: int, direction: int, exact: bool, tolerance: int
+) -> None:
+    """Rows in runs that rise, and in none: swept, sorted first, or searched for."""
+    random = np.random.default_rng(seed)
+    store = AsOfStore([pa.field("k", pa.int64())], [])
+    kept = np.sort(random.integers(0, 600, random.choice([3, 500])))
+    keys = random.integers(0, 3, len(kept))
+    store.add(pa.record_batch({"k": keys}), [], kept)
+    for rows, runs in ((60, 1), (60, 3), (60, 60), (1, 1)):
+        times = random.integers(0, 600, rows)
+        times = np.concatenate([np.sort(part) for part in np.array_split(times, runs)])
+        wanted = random.integers(0, 4, rows)
+        slots = store.slots_of(pa.record_batch({"k": wanted}))
+        found = store.match(slots, times, direction, exact, tolerance)
+        for key, time, row in zip(wanted.tolist(), times.tolist(), found.tolist(), strict=True):
+            before = np.flatnonzero((keys == key) & ((kept < time) | (exact & (kept == time))))
+            after = np.flatnonzero((keys == key) & ((kept > time) | (exact & (kept == time))))
+            chosen = []
+            if direction != FORWARD and len(before):
+                chosen.append((time - kept[before[-1]], 0, before[-1]))
+            if direction != BACKWARD and len(after):
+                chosen.append((kept[after[0]] - time, 1, after[0]))
+            chosen = [c for c in chosen if tolerance == UNLIMITED or c[0] <= tolerance]
+            assert row == (min(chosen)[2] if chosen else -1)

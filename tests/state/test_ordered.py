@@ -146,7 +146,7 @@ def test_differential_rows_are_gathered_as_arrow_takes_them(name: str) -> None:
     rows = dice.permutation(1001)[:800]
     begins = np.array([0, 700, 701])
     numbers = np.searchsorted(begins, rows, side="right") - 1
-    found = gathering.gathered(batches, (numbers << 32) | (rows - begins[numbers]))
+    found = gathering.gathered(batches, (numbers << 32) | (rows - begins[numbers]), [rows] * 3, rows)
     found.validate(full=True)
     assert found.column(0).equals(whole.take(pa.array(rows)).column(0).combine_chunks())
 
@@ -159,6 +159,67 @@ def test_differential_times_are_sorted_as_numpy_sorts_them(span: int) -> None:
     order = np.argsort(times, kind="stable")
     found = gathering.sorted_by_time(times, codes)
     assert found[0].tolist() == times[order].tolist() and found[1].tolist() == order.tolist()
+
+
+@pytest.mark.parametrize("limit", [16, 100])
+def test_many_rows_come_out_in_parts_and_large_batches_are_not_joined(
+    limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("PIECE_ROWS_MAX", limit), ("_SAMPLED", 4), ("KERNEL_ROWS_MIN", 1)):
+        monkeypatch.setattr(ordered_module, name, value)
+    dice = np.random.default_rng(limit)
+    buffer, held = OrderedBuffer(Order.TIME), []
+    for step in range(60):
+        rows = int(dice.integers(1, 200))
+        times = dice.integers(0, 900, rows) + 10 * step
+        numbers = np.arange(rows) + 1_000 * step
+        buffer.add(Batch(pa.record_batch({"n": numbers}), times))
+        held += zip(times.tolist(), numbers.tolist(), strict=True)
+        assert len(buffer._pieces) <= PIECES_MAX + 2 * len(held) // limit
+        if step % 20 == 19:
+            found = buffer.release(10 * step)
+            assert len(found) > 1, "in parts"
+            got = [n for part in found for n in part.rows.column(0).to_pylist()]
+            ready = sorted(row for row in held if row[0] < 10 * step)
+            assert got == [n for _, n in ready]
+            held = [row for row in held if row[0] >= 10 * step]
+            assert buffer.rows == len(held)
+
+
+@pytest.mark.parametrize("shape", ["even", "one far away", "few times", "rises"])
+@pytest.mark.parametrize("coded", [False, True])
+def test_differential_times_that_crowd_are_sorted_too(shape: str, coded: bool) -> None:
+    dice = np.random.default_rng(len(shape))
+    times = dice.integers(0, 2**40, 6_000)
+    if shape == "one far away":
+        times[17] = 2**47  # all others differ in the lowest bits only
+    elif shape == "few times":
+        times = dice.integers(0, 3, 6_000) * 2**40
+    elif shape == "rises":
+        times.sort()
+    codes = dice.permutation(6_000) if coded else None
+    order = np.argsort(times, kind="stable")
+    found = gathering.sorted_by_time(times, codes)
+    assert found[0].tolist() == times[order].tolist()
+    assert found[1].tolist() == (order if codes is None else codes[order]).tolist()
+
+
+def test_a_column_that_is_the_event_time_comes_out_as_the_times() -> None:
+    times = np.random.default_rng(2).permutation(5_000)
+    rows = pa.record_batch({"ts": pa.array(times).view(pa.timestamp("ns")), "n": pa.array(times)})
+    buffer = OrderedBuffer(Order.TIME)
+    buffer.add(Batch(rows, np.asarray(rows.column(0).view(pa.int64()))))
+    (found,) = buffer.release(4_000)
+    assert found.rows.column(0).equals(rows.column(0).take(pa.array(np.argsort(times)[:4_000])))
+    assert found.rows.column(1).to_pylist() == list(range(4_000))
+
+
+def test_texts_of_which_the_long_ones_come_out_alone() -> None:
+    texts = ["x" * 500 if n % 50 == 0 else "" for n in range(5_000)]
+    codes = np.arange(0, 5_000, 50).repeat(30)
+    batch = pa.record_batch({"t": texts})
+    found = gathering.gathered([batch], codes, [codes], codes)
+    assert found.equals(batch.take(pa.array(codes)))
 
 
 def test_many_rows_of_one_time_go_by_their_order() -> None:

@@ -95,6 +95,36 @@ def contents(table: SlotTable) -> dict[object, list]:
     return dict(zip(state.keys.column(0).to_pylist(), map(list, zip(*columns, strict=True)), strict=True))
 
 
+@pytest.mark.parametrize("kind", ["exact", "bytes"])
+@settings(max_examples=8)
+@given(seed=st.integers(0, 10_000))
+def test_differential_keys_that_come_often_keep_their_slots(kind: str, seed: int) -> None:
+    """Many rows of few keys and of many, keys that are freed, and tables that are compacted meanwhile."""
+    dice = np.random.default_rng(seed)
+    fields = [pa.field("k", KINDS[kind])]
+    table, slot_of = SlotTable(fields, AccumulatorPlan([])), {}
+    for _ in range(12):
+        numbers = dice.integers(0, dice.choice([3, 700, 20_000, 60_000]), dice.choice([50, 3_000])).tolist()
+        keys = [None if n == 1 else n if kind == "exact" else key(kind, n) for n in numbers]
+        rows = pa.RecordBatch.from_arrays([pa.array(keys, fields[0].type)], schema=pa.schema(fields))
+        puts = dice.random() < 0.7
+        slots = table.put(rows, [], np.arange(len(keys))) if puts else table.find(rows)
+        assert len(slots) == len(keys) and slots is table.slots
+        for one, slot in zip(keys, slots.tolist(), strict=True):
+            assert slot_of.setdefault(one, slot) == slot, "a slot is its key's own"
+        assert len(set(slot_of.values())) == len(slot_of) == table.count
+        if puts:
+            assert set(slots.tolist()) <= set(table.live().tolist())
+        if dice.random() < 0.3 and len(table.live()):
+            live = table.live()
+            gone = dice.permutation(live)[: len(live) * 9 // 10]
+            kept = table.free(np.sort(gone))
+            assert not set(gone.tolist()) & set(table.live().tolist()) or kept is not None
+            if kept is not None:
+                number = {int(slot): n for n, slot in enumerate(kept)}
+                slot_of = {one: number[slot] for one, slot in slot_of.items() if slot in number}
+
+
 def test_the_kernel_says_what_its_python_says() -> None:
     rng = np.random.default_rng(0)
     slots, times = rng.integers(0, 50, 1000), rng.integers(-100, 100, 1000)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from streamlib.aggregates import AccumulatorPlan, Count, First, Last, Max, Min, Sum
@@ -253,6 +254,22 @@ def test_a_store_keeps_few_chunks_and_finds_its_values() -> None:
     store.keep(places[places >= 0])
     assert len(store) == int((places >= 0).sum())
     assert store.take(np.array([0]))[0].as_py() == texts[places[places >= 0][0]]
+
+
+@pytest.mark.parametrize("kind", [pa.int64(), pa.int16(), pa.float64(), pa.string(), pa.binary(), pa.bool_()])
+@pytest.mark.parametrize("nulls", [False, True])
+def test_differential_many_values_are_taken_as_arrow_takes_them(kind: pa.DataType, nulls: bool) -> None:
+    dice, store, parts = np.random.default_rng(5), ValueStore(kind), []
+    for rows in (3_000, 900, 7, 300):
+        numbers = pa.array(dice.integers(0, 2, rows)).cast(pa.int16()).cast(pa.string()).cast(kind)
+        mask = pa.array(dice.random(rows) < 0.3) if nulls else pa.array(np.zeros(rows, bool))
+        parts.append(pc.if_else(mask, pa.scalar(None, kind), numbers))
+        store.append(parts[-1])
+    whole, places = pa.concat_arrays(parts), dice.integers(-1_000, len(store), 6_000)
+    for wanted in (places, np.abs(places), places[:100]):
+        found = store.take(np.maximum(wanted, -1))
+        found.validate(full=True)
+        assert found.equals(whole.take(pa.array(wanted, mask=wanted < 0)))
 
 
 def test_ranks_follow_the_bytes() -> None:

@@ -17,16 +17,15 @@ import pyarrow as pa
 from streamlib.aggregates.accumulators import as_given, as_kept, kept_type
 from streamlib.aggregates.plan import AccumulatorPlan
 from streamlib.kernels.asof import (
-    BUCKETS_MAX,
     NODE_WORDS,
     PLACE,
     TIME,
+    UNSORTED,
     append_nodes,
     living_nodes,
     match_nodes,
-    rough_order,
 )
-from streamlib.kernels.columns import values_of
+from streamlib.state.gathering import room, sorted_by_time
 from streamlib.state.slots import SlotColumn, SlotTable
 from streamlib.state.value_store import ValueStore
 
@@ -109,52 +108,25 @@ class AsOfStore:
 
     def match(self, slots: Int64s, times: Int64s, direction: int, exact: bool, tolerance: int) -> Int64s:
         """The row that belongs to each slot and time, -1 for none; see `kernels.asof.match_nodes`."""
-        found = np.full(len(times), -1, dtype=np.int64)
         if not self.rows or not len(times):
-            return found
+            return np.full(len(times), -1, dtype=np.int64)
         times = np.ascontiguousarray(times)
-        parts = min(BUCKETS_MAX, 1 << (len(times) // 4).bit_length())
-        order = np.empty(len(times), dtype=np.int64)
-        if not rough_order(times, np.zeros(parts + 1, dtype=np.int64), order):
-            order = order[:0]
-        count = self._table.count
-        heads, firsts, cursors = (c.upto(count) for c in (self._heads, self._firsts, self._cursors))
-        place = self._place if self._in_order else -1
-        nodes, rows = self._nodes, self.rows
-        place = match_nodes(
-            slots,
-            times,
-            order,
-            nodes,
-            rows,
-            heads,
-            firsts,
-            cursors,
-            place,
-            direction,
-            exact,
-            tolerance,
-            found,
-        )
-        self._place = place if place >= 0 else self._place
-        return found
+        found = room(len(times))
+        if self._found(slots, times, direction, exact, tolerance, found):
+            return found
+        times, order = sorted_by_time(times)
+        self._found(slots[order], times, direction, exact, tolerance, found)
+        back = room(len(times))
+        back[order] = found
+        return back
 
     def values(self, rows: Int64s) -> list[pa.Array]:
         """The columns of some rows; null where there is none."""
-        missing = rows < 0
-        validity, places = None, rows
-        if missing.any():
-            validity = pa.py_buffer(np.packbits(~missing, bitorder="little"))
-            places = np.where(missing, 0, rows)
-        joins = 0 < self.rows < len(rows) * _JOIN_FROM
         found = []
         for store, field in zip(self._values, self.value_fields, strict=True):
-            kept = store.all() if joins else None  # one chunk is taken from at once
-            if kept is not None and kept.null_count == 0 and _is_wide(field.type):
-                data = pa.py_buffer(values_of(kept)[places])
-                found.append(pa.Array.from_buffers(field.type, len(rows), [validity, data]))
-            else:
-                found.append(as_given(store.take(rows), field.type))
+            if len(rows) * _JOIN_FROM > self.rows:
+                store.all()  # is one chunk from then on
+            found.append(as_given(store.take(rows), field.type))
         return found
 
     def drop(self, since: int, low: int, keeps_last: bool) -> None:
@@ -193,6 +165,29 @@ class AsOfStore:
             keys = self._table.read(self._nodes[: self.rows, PLACE] >> 32).keys
         return keys, self.values(rows), self._nodes[: self.rows, TIME].copy()
 
+    def _found(
+        self, slots: Int64s, times: Int64s, direction: int, exact: bool, tolerance: int, found: Int64s
+    ) -> bool:
+        """Writes the matches to `found`; False where rows have to be sorted first."""
+        count = self._table.count
+        heads, firsts, cursors = (c.upto(count) for c in (self._heads, self._firsts, self._cursors))
+        place = match_nodes(
+            slots,
+            times,
+            self._nodes,
+            self.rows,
+            heads,
+            firsts,
+            cursors,
+            self._place if self._in_order else -1,
+            direction,
+            exact,
+            tolerance,
+            found,
+        )
+        self._place = place if place >= 0 else self._place
+        return place != UNSORTED
+
     def _chain(self, slots: Int64s, times: Int64s) -> None:
         count = self.rows + len(slots)
         if count > len(self._nodes):
@@ -227,8 +222,3 @@ class AsOfStore:
     def _new_keys(self) -> None:
         self._table = SlotTable(self.key_fields, AccumulatorPlan([]))
         self._heads, self._firsts, self._cursors = (SlotColumn(np.int64, -1) for _ in range(3))
-
-
-def _is_wide(kind: pa.DataType) -> bool:
-    """Whether a value is a whole machine word."""
-    return bool(pa.types.is_primitive(kind) and kind.bit_width == 64)
