@@ -38,6 +38,8 @@ COMBINE_BYTES_MAX = 64 * 1024 * 1024
 class PaneOperator(Operator):
     """What aggregation and merge share: the open windows, and when they close."""
 
+    may_wait = True
+
     def __init__(self, node: WindowAggregateNode, context: BuildContext) -> None:
         self.node = node
         self.lateness = node.allowed_lateness

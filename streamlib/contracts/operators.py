@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import pyarrow as pa
 
@@ -54,7 +55,15 @@ State = Mapping[str, pa.Table]
 
 
 class Operator:
-    """One step on one worker. The defaults describe a stateless step without output."""
+    """One step on one worker. The defaults describe a stateless step without output.
+
+    Attributes:
+        may_wait: what it does at two watermarks costs little more than at one, as where windows close:
+            while there is more to read, costly watermarks come less often. Rows that wait for their turn
+            should not wait longer.
+    """
+
+    may_wait: ClassVar[bool] = False
 
     def on_batch(self, batch: Batch, side: int = 0) -> Iterable[Output]:
         """Rows on input `side` (0 for the first). Yields output; batches of at most `batch_rows`."""

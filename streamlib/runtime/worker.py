@@ -27,7 +27,7 @@ from streamlib.exchange import Channel, Partitioner
 from streamlib.graph import Edge
 from streamlib.runtime.between import Between
 from streamlib.runtime.frames import Frame, Status, stage_heads, upstream_stages
-from streamlib.runtime.pace import Pace
+from streamlib.runtime.pace import Pace, may_wait
 from streamlib.runtime.receive import Receiver
 from streamlib.runtime.refuse import Refuser
 from streamlib.runtime.run import SharedRun
@@ -62,7 +62,7 @@ class Worker:
         self._input_of: dict[tuple[int, int, int, str | None, int | None], int] = {}
         self._injected = 0
         self._entry_sent = 0
-        self.pace = Pace(run.options.watermark_every, run.options.now_ns, len(self.steps))
+        self.pace = Pace(0, run.options.now_ns, [])
         self._holding = False
         self._idle_sent: set[int] = set()
         self._states: dict[int, dict[int, State]] = {}
@@ -93,6 +93,8 @@ class Worker:
                         edge.keys, self.run.plan.workers, edge.everywhere
                     )
             self.between.add(step.index, self.operators[-1])
+        options = self.run.options
+        self.pace = Pace(options.watermark_every, options.now_ns, may_wait(self.steps, self.operators))
 
     # One unit of work.
 
