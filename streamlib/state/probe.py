@@ -284,3 +284,30 @@ def move_entries(old: I64, old_places: I64, new: I64, new_mask: I64) -> None:
             while load_u64(new, place) != _ZERO:
                 place = (place + 1) & new_mask
             store_u64(new, place, entry)
+
+
+@kernel("void(int64, int64)")
+def split_entries(table: I64, places: I64) -> None:
+    """Spreads the entries of a table over twice its places: as many follow it, and are free.
+
+    In the order of places, so that an entry finds only such before it as stay: those in front of its place
+    have moved already, and none lies before its home. For that the first entries, some of which may have
+    their homes at the end of the table, are taken out until the others have moved.
+    """
+    first = np.int64(0)
+    while load_u64(table, first) != _ZERO:
+        first += 1
+    taken = np.empty(first, dtype=np.uint64)
+    for i in range(first):
+        taken[i] = load_u64(table, i)
+        store_u64(table, i, _ZERO)
+    mask = 2 * places - 1
+    for i in range(first, places + first):
+        entry = load_u64(table, i) if i < places else taken[i - places]
+        if entry != _ZERO:
+            if i < places:
+                store_u64(table, i, _ZERO)
+            place = np.int64(entry >> _HALF) & mask
+            while load_u64(table, place) != _ZERO:
+                place = (place + 1) & mask
+            store_u64(table, place, entry)
