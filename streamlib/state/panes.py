@@ -23,6 +23,7 @@ from streamlib.state.directory import Directory
 from streamlib.state.fused import Variant, add_kernel, key_words, merge_kernel
 from streamlib.state.key_columns import canonical_floats, keys_of, keys_without_views, with_fields
 from streamlib.state.pane import Pane, address
+from streamlib.state.record_keys import gives_keys, keys_between
 from streamlib.state.values import Winners
 
 Int64s = npt.NDArray[np.int64]
@@ -30,12 +31,19 @@ Int64s = npt.NDArray[np.int64]
 GATHERED_ROWS = 16_384
 """How many records make panes worth a batch of their own."""
 
+PART_ROWS = 65_536
+"""Keys of a large pane whose results are made at a time: more would be new memory for each column and step."""
+
+_MEMORY_ROWS_MIN = 16_384
+"""Results of fewer keys take memory that was used just before."""
+
 
 class PaneStore:
     """Aggregates per key and fixed window.
 
     Memory is that of the open panes: a record of `8 * (words + 1 or 2)` bytes per key and pane, 13 to 27
-    bytes of table, the key's own columns, and its bytes once more where longer than 7. Values of `first`,
+    bytes of table, and the bytes of a text longer than 7; the key's own columns besides where it has
+    several, or is neither text nor word. Values of `first`,
     `last`, `min` and `max` that are no words take about twice their size, and 64 KB more per pane.
 
     Args:
@@ -50,6 +58,7 @@ class PaneStore:
         self._encoder = KeyEncoder(self.key_schema.types)
         self._kind = self._encoder.kind
         self._head = key_words(self._kind)
+        self._records_have_keys = gives_keys(self.key_schema)
         self._panes: Any = SortedDict()
         self._by_number: dict[int, Pane] = {}
         self._next_number = 0
@@ -252,6 +261,19 @@ class PaneStore:
         """
         return self._closed(self._take_out(start), partial)
 
+    def pop_parts(self, start: int) -> Iterator[Closed]:
+        """Takes out the pane that starts at `start`, and gives it in parts, in the order of its keys."""
+        pane = self._take_out(start)
+        if self.plan.kept or self.plan.collected:
+            yield self._closed(pane)
+            return
+        for begin in range(0, pane.count, PART_ROWS):
+            end = min(begin + PART_ROWS, pane.count)
+            records = pane.records[begin:end]
+            memory = records if end - begin >= _MEMORY_ROWS_MIN else None
+            keys = self._keys_between(pane, begin, end)
+            yield Closed(start, keys, records[:, self._head :], [], self.plan, memory)
+
     def peek(self, start: int) -> Closed:
         """What the pane that starts at `start` has: right as long as nothing is added."""
         return self._closed(self._panes[start])
@@ -418,7 +440,7 @@ class PaneStore:
 
     def _keep_keys(self, keys: pa.RecordBatch, notes: Int64s) -> None:
         """Appends the key columns of new slots to their panes: one take, then a slice per pane."""
-        if len(self.key_schema) == 0:
+        if len(self.key_schema) == 0 or self._records_have_keys:
             return
         numbers, at = notes[:, 0], notes[:, 1]
         keys = keys_without_views(keys)
@@ -435,16 +457,19 @@ class PaneStore:
             begin = end
 
     def _closed(self, pane: Pane, partial: bool = False) -> Closed:
-        if len(self.key_schema) == 0:
-            keys = pa.RecordBatch.from_struct_array(pa.array([{}] * pane.count, pa.struct([])))
-        else:
-            keys = pane.keys[0] if len(pane.keys) == 1 else pa.concat_batches(pane.keys)
-            pane.keys = [keys]
-            keys = canonical_floats(keys)
-            if keys.schema.types != self.key_schema.types:
-                keys = keys.cast(self.key_schema)
-        assert keys.num_rows == pane.count, "every slot has its key"
         kept = self._winners.values(pane) if self._winners is not None else []
         if self._collecting is not None:
             kept = [*kept, *self._collecting.values(pane, partial)]
+        keys = self._keys_between(pane, 0, pane.count)
         return Closed(pane.start, keys, pane.records[:, self._head :], kept, self.plan)
+
+    def _keys_between(self, pane: Pane, begin: int, end: int) -> pa.RecordBatch:
+        if self._records_have_keys:
+            return keys_between(pane, begin, end, self.key_schema)
+        if len(self.key_schema) == 0:
+            return pa.RecordBatch.from_struct_array(pa.array([{}] * (end - begin), pa.struct([])))
+        if len(pane.keys) > 1:
+            pane.keys = [pa.concat_batches(pane.keys)]
+        assert pane.keys[0].num_rows == pane.count, "every slot has its key"
+        keys = canonical_floats(pane.keys[0].slice(begin, end - begin))
+        return keys if keys.schema.types == self.key_schema.types else keys.cast(self.key_schema)
