@@ -19,9 +19,10 @@ PANE_ARENA = 8
 PANE_ARENA_USED = 9
 PANE_ARENA_SIZE = 10
 
-# A record: the key's word, where its bytes lie in the arena (BYTES keys), then the plan's state words.
+# A record: the key's word, then the plan's state words. The word of a key whose bytes lie in the arena is
+# `LONG_TAG` and where they lie.
 RECORD_KEY = 0
-RECORD_BYTES = 1
+RECORD_STATE = 1
 
 # An entry of a pane's table: the upper half of the hash, and slot + 1; 0 is free.
 

@@ -20,7 +20,7 @@ from streamlib.state.closed import Closed, Tumbling, concat
 from streamlib.state.collected.collecting import Collecting
 from streamlib.state.collected.grouping import Located, locate
 from streamlib.state.directory import Directory
-from streamlib.state.fused import Variant, add_kernel, key_words, merge_kernel
+from streamlib.state.fused import Variant, add_kernel, merge_kernel
 from streamlib.state.key_columns import canonical_floats, keys_of, keys_without_views, with_fields
 from streamlib.state.pane import Pane, address
 from streamlib.state.record_keys import gives_keys, keys_between
@@ -57,7 +57,7 @@ class PaneStore:
         self._state_type = pa.binary(8 * len(plan.words))
         self._encoder = KeyEncoder(self.key_schema.types)
         self._kind = self._encoder.kind
-        self._head = key_words(self._kind)
+        self._head = layout.RECORD_STATE
         self._records_have_keys = gives_keys(self.key_schema)
         self._panes: Any = SortedDict()
         self._by_number: dict[int, Pane] = {}

@@ -12,7 +12,7 @@ from streamlib.kernels._jit import kernel
 from streamlib.kernels.columns import is_word
 from streamlib.kernels.hashing import LONG_TAG, NULL_WORD, copy_bytes
 from streamlib.kernels.memory import I64, load_i64, load_u64, store_u64
-from streamlib.state.layout import PANE_ARENA, PANE_NULL_SLOT, RECORD_BYTES
+from streamlib.state.layout import PANE_ARENA, PANE_NULL_SLOT
 from streamlib.state.pane import Pane, address
 
 Int32s = npt.NDArray[np.int32]
@@ -89,7 +89,7 @@ def write_key_offsets(record: I64, record_bytes: I64, arena: I64, offsets: Int32
     for i in range(len(null)):
         word = load_u64(record, 0)
         if word >= LONG_TAG:
-            total += load_i64(arena + load_i64(record, RECORD_BYTES), 0)
+            total += load_i64(arena + np.int64(word - LONG_TAG), 0)
         elif word == NULL_WORD:
             null[i] = True
         else:
@@ -105,7 +105,7 @@ def write_key_bytes(record: I64, record_bytes: I64, arena: I64, offsets: Int32s,
     for i in range(len(offsets) - 1):
         word = load_u64(record, 0)
         if word >= LONG_TAG:
-            kept = arena + load_i64(record, RECORD_BYTES)
+            kept = arena + np.int64(word - LONG_TAG)
             copy_bytes(data + offsets[i], kept + _EIGHT, load_i64(kept, 0))
         elif word != NULL_WORD:
             store_u64(data + offsets[i], 0, word)  # what lies behind the text is written next
