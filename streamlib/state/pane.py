@@ -29,14 +29,14 @@ Int64s = npt.NDArray[np.int64]
 Uint64s = npt.NDArray[np.uint64]
 
 _PLACES_MIN = 64
-_LOAD = 0.7
+_LOAD = 0.6
 _LOAD_SMALL = 0.25
 _PLACES_SMALL = 2**16  # half a megabyte: a table up to here fits into the second-level cache
 _PLACES_TINY = 2**13
 _SLOTS_MAX = 2**31
 _ARENA_MIN = 4096
 _LARGE = 2**20
-_AHEAD = (64, 8)
+_AHEAD = (256, 16)
 """For how many times what is needed a large array has room: memory that is not touched is not taken."""
 _LINE_WORDS = 8
 
@@ -172,7 +172,18 @@ class Pane:
         return min(len(self._records), table_room(len(self._table)))
 
     def grow(self) -> None:
-        """Makes room for at least twice as many slots: where the table is, if there is room behind it."""
+        """Makes room for more slots, where table or records are full."""
+        count = self.count
+        if count >= table_room(len(self._table)):
+            self._grow_table()
+        if count >= len(self._records):
+            records = _records(table_room(len(self._table)), self._records.shape[1])
+            records[:count] = self._records[:count]
+            self._records = records
+        self._describe()
+
+    def _grow_table(self) -> None:
+        """Takes twice as many places, where the table is if there is room behind it."""
         old = self._table
         places = len(old) * (4 if len(old) < 4096 else 2)
         if table_room(places) > _SLOTS_MAX:
@@ -183,12 +194,6 @@ class Pane:
             self._places = _zeros(places)
             move_entries(address(old), len(old), address(self._places), places - 1)
         self._table = self._places[:places]
-        if table_room(places) > len(self._records):
-            count = self.count
-            records = _records(table_room(places), self._records.shape[1])
-            records[:count] = self._records[:count]
-            self._records = records
-        self._describe()
 
     def grow_arena(self, need: int) -> None:
         """Makes room for at least `need` more bytes of keys."""
