@@ -29,7 +29,7 @@ Int64s = npt.NDArray[np.int64]
 Uint64s = npt.NDArray[np.uint64]
 
 _PLACES_MIN = 64
-_LOAD = 0.6
+_LOAD = 0.7
 _LOAD_SMALL = 0.25
 _PLACES_SMALL = 2**16  # half a megabyte: a table up to here fits into the second-level cache
 _PLACES_TINY = 2**13

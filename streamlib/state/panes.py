@@ -76,7 +76,7 @@ class PaneStore:
         self._places: Int64s = np.empty((2, 0), dtype=np.int64)
         self._report = np.zeros(layout.REPORT_WORDS, dtype=np.int64)
         self._notes = np.empty((0, 2), dtype=np.int64)
-        self._scratch = np.empty((3, layout.CHUNK), dtype=np.int64)
+        self._scratch = np.empty((4, layout.CHUNK), dtype=np.int64)
         self._zeros = np.zeros(layout.CHUNK, dtype=np.int64)
         self._first_order = np.zeros(1, dtype=np.int64)
         self._template = np.concatenate([np.zeros(self._head, dtype=np.int64), plan.initial])

@@ -69,6 +69,7 @@ def prefetch_records(
     directory_mask: I64,
     record_words: I64,
     entries: I64,
+    panes: I64,
     long_keys: bool,
 ) -> None:
     """Brings what `find_records` will read into the cache: table entries, then records, then bytes of keys.
@@ -77,7 +78,7 @@ def prefetch_records(
     once. Only for panes that do not fit into the cache.
 
     Args:
-        entries: address of `rows` words to work with.
+        entries, panes: addresses of `rows` words each to work with.
         long_keys: key words may stand for bytes in the arena (BYTES keys).
     """
     for i in range(rows):
@@ -88,8 +89,9 @@ def prefetch_records(
         entry = entry if table != 0 else directory
         prefetch(entry)
         store_i64(entries, i, entry)
+        store_i64(panes, i, pane)
     for i in range(rows):
-        pane = find_pane(directory, directory_mask, load_i64(starts, i))
+        pane = load_i64(panes, i)
         known = np.int64(load_u64(load_i64(entries, i), 0) & _LOW_HALF)
         slot = known - 1 if known != 0 else load_i64(pane, PANE_COUNT)
         record = load_i64(pane, PANE_RECORDS) + slot * (8 * record_words)
@@ -99,7 +101,7 @@ def prefetch_records(
         store_i64(entries, i, record if is_there else directory)
     if long_keys:
         for i in range(rows):
-            pane = find_pane(directory, directory_mask, load_i64(starts, i))
+            pane = load_i64(panes, i)
             word = load_u64(load_i64(entries, i), 0)
             prefetch(load_i64(pane, PANE_ARENA) + (np.int64(word - LONG_TAG) if word >= LONG_TAG else 0))
 
