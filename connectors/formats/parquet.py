@@ -216,9 +216,7 @@ class ParquetWriter(FormatWriter):
     def _opened(self, file: Any, dictionary: bool | list[str]) -> pq.ParquetWriter:
         import pyarrow.parquet as pq
 
-        return pq.ParquetWriter(
-            file, self._schema, compression=self._compression, use_dictionary=dictionary
-        )
+        return pq.ParquetWriter(file, self._schema, compression=self._compression, use_dictionary=dictionary)
 
 
 def _repeating(group: pa.Table) -> bool | list[str]:

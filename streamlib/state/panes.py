@@ -41,7 +41,7 @@ _MEMORY_ROWS_MIN = 16_384
 class PaneStore:
     """Aggregates per key and fixed window.
 
-    Memory is that of the open panes: a record of `8 * (words + 1 or 2)` bytes per key and pane, 13 to 27
+    Memory is that of the open panes: a record of `8 * (words + 1)` bytes per key and pane, 11 to 23
     bytes of table, and the bytes of a text longer than 7; the key's own columns besides where it has
     several, or is neither text nor word. Values of `first`,
     `last`, `min` and `max` that are no words take about twice their size, and 64 KB more per pane.

@@ -62,9 +62,7 @@ def _bytes_between(pane: Pane, begin: int, end: int, is_text: bool) -> pa.Array:
     null = np.zeros(rows, dtype=np.bool_)
     size = write_key_offsets(address(records), width, arena, offsets, null)
     if size > _BYTES_MAX:
-        raise DataError(
-            "the keys of one batch are too large", expected="at most 2 GB", got=f"{size:,} bytes"
-        )
+        raise DataError("the keys of one batch are too large", expected="at most 2 GB", got=f"{size:,} bytes")
     data = np.empty(size + 8, dtype=np.uint8)
     write_key_bytes(address(records), width, arena, offsets, address(data))
     validity = None
