@@ -76,6 +76,8 @@ class Parquet(Format):
 def parquet(*, compression: str = "zstd", row_group_rows: int = ROW_GROUP_ROWS) -> Parquet:
     """Parquet with options. Both matter for writing only.
 
+    Columns are written with a dictionary where values repeat: where at least half of the first row group's do.
+
     Args:
         compression: one of ``zstd``, ``snappy``, ``gzip``, ``lz4``, ``brotli``, ``none``.
         row_group_rows: rows of a row group; small result batches are gathered to it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -36,8 +37,8 @@ _PLACES_TINY = 2**13
 _SLOTS_MAX = 2**31
 _ARENA_MIN = 4096
 _LARGE = 2**20
-_AHEAD = (256, 16)
-"""For how many times what is needed a large array has room: memory that is not touched is not taken."""
+_AHEAD = (256, 16) if os.name == "posix" else (4,)
+"""For how many times what is needed a large array has room: memory that is not touched is not taken (on POSIX)."""
 _LINE_WORDS = 8
 
 

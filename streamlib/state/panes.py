@@ -21,9 +21,9 @@ from streamlib.state.collected.collecting import Collecting
 from streamlib.state.collected.grouping import Located, locate
 from streamlib.state.directory import Directory
 from streamlib.state.fused import Variant, add_kernel, merge_kernel
-from streamlib.state.key_columns import canonical_floats, keys_of, keys_without_views, with_fields
+from streamlib.state.key_columns import keys_of, with_fields
 from streamlib.state.pane import Pane, address
-from streamlib.state.record_keys import gives_keys, keys_between
+from streamlib.state.record_keys import gives_keys, keep_keys, kept_between, keys_between
 from streamlib.state.values import Winners
 
 Int64s = npt.NDArray[np.int64]
@@ -34,17 +34,14 @@ GATHERED_ROWS = 16_384
 PART_ROWS = 65_536
 """Keys of a large pane whose results are made at a time: more would be new memory for each column and step."""
 
-_MEMORY_ROWS_MIN = 16_384
-"""Results of fewer keys take memory that was used just before."""
-
 
 class PaneStore:
     """Aggregates per key and fixed window.
 
     Memory is that of the open panes: a record of `8 * (words + 1)` bytes per key and pane, 11 to 23
-    bytes of table, and the bytes of a text longer than 7; the key's own columns besides where it has
-    several, or is neither text nor word. Values of `first`,
-    `last`, `min` and `max` that are no words take about twice their size, and 64 KB more per pane.
+    bytes of table, and the bytes of a text longer than 7; the key's own columns besides where it has several,
+    or is neither text nor word. Values of `first`, `last`, `min` and `max` that are no words take about
+    twice their size, and 64 KB more per pane.
 
     Args:
         key_fields: the key columns; none for windows over all rows.
@@ -270,9 +267,8 @@ class PaneStore:
         for begin in range(0, pane.count, PART_ROWS):
             end = min(begin + PART_ROWS, pane.count)
             records = pane.records[begin:end]
-            memory = records if end - begin >= _MEMORY_ROWS_MIN else None
             keys = self._keys_between(pane, begin, end)
-            yield Closed(start, keys, records[:, self._head :], [], self.plan, memory)
+            yield Closed(start, keys, records[:, self._head :], [], self.plan, memory=records)
 
     def peek(self, start: int) -> Closed:
         """What the pane that starts at `start` has: right as long as nothing is added."""
@@ -439,22 +435,9 @@ class PaneStore:
         )
 
     def _keep_keys(self, keys: pa.RecordBatch, notes: Int64s) -> None:
-        """Appends the key columns of new slots to their panes: one take, then a slice per pane."""
-        if len(self.key_schema) == 0 or self._records_have_keys:
-            return
-        numbers, at = notes[:, 0], notes[:, 1]
-        keys = keys_without_views(keys)
-        if numbers[0] == numbers[-1] and (numbers == numbers[0]).all():
-            self._by_number[int(numbers[0])].keys.append(keys.take(pa.array(at)))
-            return
-        order = np.argsort(numbers, kind="stable")
-        taken = keys.take(pa.array(at[order]))
-        sorted_numbers = numbers[order]
-        ends = [*(np.flatnonzero(np.diff(sorted_numbers)) + 1).tolist(), len(notes)]
-        begin = 0
-        for end in ends:
-            self._by_number[int(sorted_numbers[begin])].keys.append(taken.slice(begin, end - begin))
-            begin = end
+        """Keeps the key columns of new slots, where records do not have all of them."""
+        if len(self.key_schema) and not self._records_have_keys:
+            keep_keys(self._by_number, keys, notes)
 
     def _closed(self, pane: Pane, partial: bool = False) -> Closed:
         kept = self._winners.values(pane) if self._winners is not None else []
@@ -464,12 +447,5 @@ class PaneStore:
         return Closed(pane.start, keys, pane.records[:, self._head :], kept, self.plan)
 
     def _keys_between(self, pane: Pane, begin: int, end: int) -> pa.RecordBatch:
-        if self._records_have_keys:
-            return keys_between(pane, begin, end, self.key_schema)
-        if len(self.key_schema) == 0:
-            return pa.RecordBatch.from_struct_array(pa.array([{}] * (end - begin), pa.struct([])))
-        if len(pane.keys) > 1:
-            pane.keys = [pa.concat_batches(pane.keys)]
-        assert pane.keys[0].num_rows == pane.count, "every slot has its key"
-        keys = canonical_floats(pane.keys[0].slice(begin, end - begin))
-        return keys if keys.schema.types == self.key_schema.types else keys.cast(self.key_schema)
+        between = keys_between if self._records_have_keys else kept_between
+        return between(pane, begin, end, self.key_schema)

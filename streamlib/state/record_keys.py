@@ -1,6 +1,8 @@
-"""Key columns read from records. One column of words or texts is in them already, and not kept a second time."""
+"""The key columns of a pane. One column of words or texts is in its records already, and not kept a second time."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -12,10 +14,12 @@ from streamlib.kernels._jit import kernel
 from streamlib.kernels.columns import is_word
 from streamlib.kernels.hashing import LONG_TAG, NULL_WORD, copy_bytes
 from streamlib.kernels.memory import I64, load_i64, load_u64, store_u64
+from streamlib.state.key_columns import canonical_floats, keys_without_views
 from streamlib.state.layout import PANE_ARENA, PANE_NULL_SLOT
 from streamlib.state.pane import Pane, address
 
 Int32s = npt.NDArray[np.int32]
+Int64s = npt.NDArray[np.int64]
 Bytes = npt.NDArray[np.uint8]
 Flags = npt.NDArray[np.bool_]
 
@@ -48,6 +52,39 @@ def keys_between(pane: Pane, begin: int, end: int, schema: pa.Schema) -> pa.Reco
         null[slot - begin] = True
     column = typed_values(pane.records[begin:end, 0], null, kind)
     return pa.RecordBatch.from_arrays([column], schema=schema)
+
+
+def keep_keys(panes: Mapping[int, Pane], keys: pa.RecordBatch, notes: Int64s) -> None:
+    """Appends the key columns of new slots to their panes: one take, then a slice per pane.
+
+    Args:
+        panes: by number.
+        notes: pairs (pane number, row of `keys`).
+    """
+    numbers, at = notes[:, 0], notes[:, 1]
+    keys = keys_without_views(keys)
+    if numbers[0] == numbers[-1] and (numbers == numbers[0]).all():
+        panes[int(numbers[0])].keys.append(keys.take(pa.array(at)))
+        return
+    order = np.argsort(numbers, kind="stable")
+    taken = keys.take(pa.array(at[order]))
+    sorted_numbers = numbers[order]
+    ends = [*(np.flatnonzero(np.diff(sorted_numbers)) + 1).tolist(), len(notes)]
+    begin = 0
+    for end in ends:
+        panes[int(sorted_numbers[begin])].keys.append(taken.slice(begin, end - begin))
+        begin = end
+
+
+def kept_between(pane: Pane, begin: int, end: int, schema: pa.Schema) -> pa.RecordBatch:
+    """The kept keys of the slots from `begin` to `end`, by `schema`."""
+    if len(schema) == 0:
+        return pa.RecordBatch.from_struct_array(pa.array([{}] * (end - begin), pa.struct([])))
+    if len(pane.keys) > 1:
+        pane.keys = [pa.concat_batches(pane.keys)]
+    assert pane.keys[0].num_rows == pane.count, "every slot has its key"
+    keys = canonical_floats(pane.keys[0].slice(begin, end - begin))
+    return keys if keys.schema.types == schema.types else keys.cast(schema)
 
 
 def _is_bytes(kind: pa.DataType) -> bool:

@@ -14,16 +14,20 @@ import pyarrow as pa
 
 Int64s = npt.NDArray[np.int64]
 
+ROWS_MIN = 16_384
+"""Results of fewer rows take memory that was used just before."""
 _WORD = 8
 
 
 def moved_into(memory: Int64s, rows: pa.RecordBatch, kept: Sequence[str]) -> pa.RecordBatch:
-    """The rows, with those columns in `memory` that have room there.
+    """The rows, with those columns in `memory` that have room there, if they are many.
 
     Args:
         memory: whole records, which are overwritten: no column refers to them.
         kept: columns that stay where they are.
     """
+    if rows.num_rows < ROWS_MIN:
+        return rows
     room = memory.reshape(-1).view(np.uint8)
     columns, used = [], 0
     for field, column in zip(rows.schema, rows.columns, strict=True):

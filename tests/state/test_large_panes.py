@@ -15,7 +15,7 @@ import streamlib as sl
 from streamlib import col
 from streamlib.aggregates import AccumulatorPlan, Count, Max, Min
 from streamlib.aggregates.accumulators import NO_FLOAT
-from streamlib.state import PaneStore, Tumbling, moved_into, panes
+from streamlib.state import PaneStore, Tumbling, moved_into, panes, record_memory
 from streamlib.state.pane import address
 from streamlib.state.probe import split_entries
 
@@ -102,7 +102,8 @@ def test_results_of_a_large_window_are_right_in_the_records_memory(monkeypatch: 
         assert row["all"] == pytest.approx(other["x_sum"] or 0.0, abs=1e-12)
 
 
-def test_columns_without_room_stay_where_they_are() -> None:
+def test_columns_without_room_stay_where_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(record_memory, "ROWS_MIN", 1)
     memory = np.zeros((100, 2), dtype=np.int64)
     texts = ["a longer text than there is room for"] * 100
     rows = pa.record_batch({"a": np.arange(100), "b": texts, "c": np.arange(100) / 2, "d": np.arange(100)})
