@@ -38,10 +38,9 @@ PART_ROWS = 65_536
 class PaneStore:
     """Aggregates per key and fixed window.
 
-    Memory is that of the open panes: per key a record of `8 * (words + 1)` bytes, 11 to 23 bytes of table,
-    and a text's bytes where longer than 7; the key's own columns where it has several, or is neither text nor
-    word. Values of `first`, `last`, `min` and `max` that are no words take twice their size, and 64 KB more
-    per pane.
+    Memory is that of the open panes: per key a record of `8 * (words + 1)` bytes, 11 to 23 of table, and a
+    text's own where longer than 7; its columns where a key has several, or is neither text nor word. Values
+    of `first`, `last`, `min`, `max` that are no words take twice their size, and 64 KB a pane.
 
     Args:
         key_fields: the key columns; none for windows over all rows.
