@@ -29,14 +29,14 @@ endif
 endif
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow lint types layers package docs reference check bench compare simulate fuzz clean stale
+.PHONY: help demo test test-slow lint types layers package docs reference check bench compare long-run simulate fuzz clean stale
 
 help:
 	@echo "make demo      two million ticks to ten-second bars, in out/"
 	@echo "make test      the tests: minutes on two cores"
 	@echo "make test-slow those that compile or draw for long"
 	@echo "make check     test, lint, types, layers, package and docs: what CI runs"
-	@echo "make lint | types | layers | package | docs | reference | bench | compare | simulate | fuzz | clean"
+	@echo "make lint | types | layers | package | docs | reference | bench | compare | long-run | simulate | fuzz | clean"
 
 demo: $(VENV)/runtime
 	@mkdir -p out
@@ -81,6 +81,10 @@ bench: $(VENV)/dev
 
 compare: $(VENV)/dev
 	$(BIN)/python -m benchmarks.compare $(COMPARE_ARGS)
+
+# a billion rows through a job, and its memory
+long-run: $(VENV)/dev
+	$(BIN)/python -m benchmarks.long_run $(LONG_RUN_ARGS)
 
 simulate: $(VENV)/dev
 	$(BIN)/python -m streamlib.testing.simulate --seeds $(SEEDS)

@@ -28,6 +28,7 @@ SCRIPTS: dict[str, list[str]] = {
     "compile_time": ["--runs", "1", "--rows", "2000"],
     "processes": ["--map-rows", "2000", "--bar-rows", "20000", "--runs", "1"],
     "gil": ["--rows", "20000", "--seconds", "1"],
+    "long_run": ["--rows", "400000", "--keys", "100000"],
     "socket_latency": ["--rate", "1000", "--seconds", "2"],
 }
 """The scripts in the order in which they run, each with options that make it small."""

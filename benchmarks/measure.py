@@ -13,8 +13,10 @@ import os
 import platform
 import statistics
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -67,6 +69,20 @@ class Timing:
     def cpu_seconds(self) -> float:
         """Median CPU time of the process, over all its threads."""
         return statistics.median(self.cpu)
+
+
+@contextmanager
+def kept_bytecode() -> Iterator[None]:
+    """Has processes that are started keep the bytecode of what they import, as installed packages do."""
+    names = ("PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX")
+    before = {name: os.environ.pop(name, None) for name in names}
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["PYTHONPYCACHEPREFIX"] = folder
+        try:
+            yield
+        finally:
+            del os.environ["PYTHONPYCACHEPREFIX"]
+            os.environ.update({name: value for name, value in before.items() if value is not None})
 
 
 def in_turns(cases: Mapping[str, Callable[[], Any]], runs: int) -> dict[str, Timing]:

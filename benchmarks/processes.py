@@ -19,7 +19,7 @@ import pyarrow as pa
 import streamlib as sl
 from benchmarks import answers, jobs
 from benchmarks.compare.jobs.python_map import JOB as PYTHON_MAP
-from benchmarks.measure import Row, Timing, one_arrow_thread, parser, report
+from benchmarks.measure import Row, Timing, kept_bytecode, one_arrow_thread, parser, report
 from benchmarks.ticks import ticks
 from streamlib.connectors.memory import CollectSink
 
@@ -102,6 +102,7 @@ def measure(map_rows: int, bar_rows: int, runs: int) -> list[Row]:
     bars = {n: case(lambda: jobs.bars(sl.read_arrow(many)), w, answers.hash_of) for n, w in workers.items()}
     for one in bars.values():
         one()  # compiles
+    case(lambda: PYTHON_MAP.streamlib(sl.read_arrow(few.slice(0, 1000))), sl.processes(1), total)()
     made = _rows("a Python function", map_rows, in_turns(mapped, runs), "ratio at most 0.63")
     made += _rows("bars", bar_rows, in_turns(bars, runs), "")
     return [*made, started(runs)]
@@ -110,7 +111,8 @@ def measure(map_rows: int, bar_rows: int, runs: int) -> list[Row]:
 def main(arguments: list[str] | None = None) -> list[Row]:
     args = parser(__doc__, map_rows=5_000_000, bar_rows=20_000_000, runs=3).parse_args(arguments)
     one_arrow_thread()
-    rows = measure(args.map_rows, args.bar_rows, args.runs)
+    with kept_bytecode():
+        rows = measure(args.map_rows, args.bar_rows, args.runs)
     report(rows, args.json)
     return rows
 

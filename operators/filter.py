@@ -17,6 +17,7 @@ from streamlib.elements import Batch
 from streamlib.errors import ColumnNotFoundError, TypeMismatchError
 from streamlib.expr import Expr, refuse_aggregate
 from streamlib.graph import BuildContext, Node
+from streamlib.kernels.selecting import filtered
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -78,7 +79,7 @@ class FilterOperator(Operator):
             yield batch
         elif kept:
             mask = pc.fill_null(keep, False) if keep.null_count else keep
-            yield batch.filter(mask)
+            yield filtered(batch, mask)
 
     def counters(self) -> dict[str, int]:
         """Rows that were not kept."""

@@ -21,6 +21,7 @@ from benchmarks.compare.job import Job
 from benchmarks.compare.outcome import FAILED, NOT_AVAILABLE, NOT_BUILT, OURS, WRONG, Outcome
 from benchmarks.compare.process import EngineFailed, EngineProcess
 from benchmarks.compare.venvs import NotAvailable, python_of
+from benchmarks.measure import kept_bytecode
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -113,6 +114,7 @@ class Race:
             write_input(self.job, self.rows, {self.source, self.oracle_source})
             entries = [self._entry(name, workers) for name in self.engines for workers in self._workers(name)]
             with ExitStack() as open_processes:
+                open_processes.enter_context(kept_bytecode())
                 self._start(entries, open_processes)
                 self._take_turns(entries)
             self._compare(entries)

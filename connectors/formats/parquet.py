@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from streamlib.connectors.formats.binary import (
     BATCH_ROWS_MAX,
@@ -74,6 +75,8 @@ class Parquet(Format):
 
 def parquet(*, compression: str = "zstd", row_group_rows: int = ROW_GROUP_ROWS) -> Parquet:
     """Parquet with options. Both matter for writing only.
+
+    Columns are written with a dictionary where values repeat: where at least half of the first row group's do.
 
     Args:
         compression: one of ``zstd``, ``snappy``, ``gzip``, ``lz4``, ``brotli``, ``none``.
@@ -184,19 +187,50 @@ def _all_read(announced: int, read: int) -> None:
 
 
 class ParquetWriter(FormatWriter):
-    """Writes one Parquet file; small batches are gathered to row groups."""
+    """Writes one Parquet file; small batches are gathered to row groups.
+
+    The first group decides which columns have a dictionary: those whose values repeat. One of values that
+    do not, such as times, costs more than all else, and room besides.
+    """
 
     def __init__(self, fmt: Parquet, file: BinaryIO, schema: pa.Schema) -> None:
-        import pyarrow.parquet as pq
-
+        self._file, self._schema, self._compression = file, schema, fmt.compression
         self._gather = Gather(fmt.row_group_rows)
-        self._writer = pq.ParquetWriter(file, schema, compression=fmt.compression)
+        self._writer: pq.ParquetWriter | None = None
+        self._opened(pa.BufferOutputStream(), True).close()  # a type that Parquet does not have fails here
 
     def write(self, rows: pa.RecordBatch) -> None:
         for group in self._gather.add(rows):
-            self._writer.write_table(group, row_group_size=group.num_rows)
+            self._write(group)
 
     def close(self) -> None:
         for group in self._gather.rest():
-            self._writer.write_table(group, row_group_size=group.num_rows)
+            self._write(group)
+        if self._writer is None:
+            self._writer = self._opened(self._file, True)
         self._writer.close()
+
+    def _write(self, group: pa.Table) -> None:
+        if self._writer is None:
+            self._writer = self._opened(self._file, _repeating(group))
+        self._writer.write_table(group, row_group_size=group.num_rows)
+
+    def _opened(self, file: Any, dictionary: bool | list[str]) -> pq.ParquetWriter:
+        import pyarrow.parquet as pq
+
+        return pq.ParquetWriter(file, self._schema, compression=self._compression, use_dictionary=dictionary)
+
+
+def _repeating(group: pa.Table) -> bool | list[str]:
+    """The columns in which at least every second value has been there before; True for all."""
+    if any(pa.types.is_nested(kind) for kind in group.schema.types):
+        return True  # dictionaries of their leaves are named by paths
+    found = [name for name in group.schema.names if _repeats(group.column(name))]
+    return True if len(found) == len(group.schema.names) else found
+
+
+def _repeats(column: pa.ChunkedArray) -> bool:
+    try:
+        return bool(2 * pc.count_distinct(column).as_py() <= len(column) + 1)
+    except pa.ArrowNotImplementedError:
+        return True

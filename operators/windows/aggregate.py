@@ -65,7 +65,7 @@ class PaneOperator(Operator):
 
     def emit(self, watermark: int | None) -> Iterator[Output]:
         """The results of the windows that a watermark closes, or of all: they are freed."""
-        yield from self.results.batches(self.panes.close(watermark))
+        yield from self.results.batches(self.panes.close_in_parts(watermark))
 
     def forward(self, watermark: int) -> int:
         """Results of windows that still take late rows lie at or after W - lateness."""

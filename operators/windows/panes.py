@@ -106,6 +106,10 @@ class Panes(ABC):
             partial: with state in the form that can be merged too.
         """
 
+    def close_in_parts(self, watermark: int | None) -> Iterator[Ripe]:
+        """As `close`; a window of many keys in parts that follow one another."""
+        yield from self.close(watermark)
+
     @abstractmethod
     def partials(self, watermark: int | None) -> Iterator[pa.RecordBatch]:
         """Takes out, as partial results, what windows are made of that the watermark closes; all for None."""
@@ -211,6 +215,11 @@ class FixedPanes(Panes):
     def close(self, watermark: int | None, partial: bool = False) -> Iterator[Ripe]:
         for start in self._due(watermark):
             yield Ripe(start, start, self.window.end(start), self.store.pop(start, partial))
+
+    def close_in_parts(self, watermark: int | None) -> Iterator[Ripe]:
+        for start in self._due(watermark):
+            end = self.window.end(start)
+            yield from (Ripe(start, start, end, part) for part in self.store.pop_parts(start))
 
     def partials(self, watermark: int | None) -> Iterator[pa.RecordBatch]:
         for starts in self.store.gathered(self._due(watermark)):

@@ -13,12 +13,13 @@ from streamlib.contracts import OverlappingWindow, Window
 from streamlib.elements import Batch
 from streamlib.expr import Program
 from streamlib.operators.windows.panes import Ripe
-from streamlib.state import concat
+from streamlib.state import concat, moved_into
 
 if TYPE_CHECKING:
     from streamlib.operators.windows.node import WindowAggregateNode
 
 BOUNDS = ("window_start", "window_end")
+Int64s = npt.NDArray[np.int64]
 _UNIT_NS = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
 
 
@@ -31,9 +32,24 @@ def bounds_type(time: pa.DataType | None, window: Window | OverlappingWindow) ->
     return pa.timestamp(unit if fine else "ns", zone)
 
 
-def as_times(times: npt.NDArray[np.int64], kind: pa.DataType) -> pa.Array:
+def as_times(times: Int64s, kind: pa.DataType) -> pa.Array:
     """Times in ns as a timestamp column; none is finer than its unit."""
     return pa.array(times // _UNIT_NS[kind.unit]).view(kind)
+
+
+class _Repeated:
+    """A value for each row of some windows. The parts of a large window have one array, which nobody may change."""
+
+    def __init__(self) -> None:
+        self._rows: Int64s = np.empty(0, dtype=np.int64)
+
+    def of(self, values: list[int], counts: list[int]) -> Int64s:
+        if len(values) != 1:
+            return np.repeat(np.array(values, dtype=np.int64), counts)
+        if counts[0] > len(self._rows) or values[0] != self._rows[0]:
+            self._rows = np.full(max(1, counts[0]), values[0], dtype=np.int64)
+            self._rows.flags.writeable = False
+        return self._rows[: counts[0]]
 
 
 class ResultBuilder:
@@ -50,6 +66,7 @@ class ResultBuilder:
         self.schema = node.result_schema
         self.intermediate = node.aggregation.intermediate
         self.finals = Program(node.aggregation.finals, self.intermediate)
+        self._times, self._starts, self._ends = _Repeated(), _Repeated(), _Repeated()
 
     def batches(self, windows: Iterable[Ripe]) -> Iterator[Batch]:
         """Result rows of the windows, in their order."""
@@ -66,6 +83,10 @@ class ResultBuilder:
 
     def _build(self, windows: list[Ripe]) -> Iterator[Batch]:
         result = self.whole(windows)
+        memory = windows[0].closed.memory
+        if memory is not None and len(windows) == 1:
+            bounds = [name for name in result.rows.schema.names if name in BOUNDS]
+            result = result.with_rows(moved_into(memory, result.rows, bounds))
         for offset in range(0, len(result), self.batch_rows):
             yield result if len(result) <= self.batch_rows else result.slice(offset, self.batch_rows)
 
@@ -73,7 +94,7 @@ class ResultBuilder:
         """Result rows of one window or more, in one batch."""
         parts = [w.closed for w in windows]
         counts = [len(part.state) for part in parts]
-        ends = np.repeat(np.array([w.end for w in windows], dtype=np.int64), counts)
+        times = self._times.of([w.end - 1 for w in windows], counts)
         state = parts[0].state if len(parts) == 1 else np.concatenate([part.state for part in parts])
         kept = [concat(columns) for columns in zip(*(part.kept for part in parts), strict=True)]
         finished = parts[0].plan.finish(state, kept)
@@ -81,12 +102,14 @@ class ResultBuilder:
         keys = parts[0].keys if len(parts) == 1 else pa.concat_batches([part.keys for part in parts])
         columns = [*keys.columns]
         if len(self.node.pane_keys) == len(self.node.keys):  # else the bounds are among them
-            starts = np.repeat(np.array([w.start for w in windows], dtype=np.int64), counts)
             kind = self.node.bounds_type
-            columns += [self.bounds(starts, kind), self.bounds(ends, kind)]
+            unit = _UNIT_NS[kind.unit]
+            starts = self._starts.of([w.start // unit for w in windows], counts)
+            ends = self._ends.of([w.end // unit for w in windows], counts)
+            columns += [pa.array(starts).view(kind), pa.array(ends).view(kind)]
         columns += self.finals.evaluate(values)
-        return Batch(pa.RecordBatch.from_arrays(columns, schema=self.schema), ends - 1)
+        return Batch(pa.RecordBatch.from_arrays(columns, schema=self.schema), times)
 
-    def bounds(self, times: npt.NDArray[np.int64], kind: pa.DataType) -> pa.Array:
+    def bounds(self, times: Int64s, kind: pa.DataType) -> pa.Array:
         """Times in ns as a timestamp column."""
         return as_times(times, kind)

@@ -37,18 +37,21 @@ class _Extreme(Aggregate):
         from streamlib.aggregates.accumulators import NULLS, extreme_of
 
         accumulator = extreme_of(self.name, input_type)
-        return (accumulator,) if accumulator.keeps_values else (accumulator, NULLS)
+        tells_by_itself = accumulator.keeps_values or accumulator.lane == "float64"
+        return (accumulator,) if tells_by_itself else (accumulator, NULLS)
 
     def finish(self, state: Finished, input_type: pa.DataType | None) -> pa.Array:
-        from streamlib.aggregates.accumulators import as_given, extreme_of, typed_values
+        from streamlib.aggregates.accumulators import NO_FLOAT, as_given, extreme_of, typed_values
 
         accumulator, kind = extreme_of(self.name, input_type), decoded_type(input_type)
         if accumulator.keeps_values:
             return as_given(state.values[accumulator], kind)
         words = state.words(accumulator)[:, 0]
-        if pa.types.is_floating(kind):
-            words = (np.ascontiguousarray(words).view(np.float64) + 0.0).view(np.int64)  # -0.0 is 0.0
-        return typed_values(words, state.valid == 0, kind)
+        if not pa.types.is_floating(kind):
+            return typed_values(words, state.valid == 0, kind)
+        words = np.ascontiguousarray(words)
+        null = words == NO_FLOAT
+        return typed_values((words.view(np.float64) + 0.0).view(np.int64), null, kind)  # -0.0 is 0.0
 
 
 @dataclass(frozen=True, slots=True)

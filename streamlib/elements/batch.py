@@ -124,15 +124,15 @@ class Batch:
         mask = pa.array(keep) if isinstance(keep, np.ndarray) else keep
         rows = self.rows.filter(mask)
         if self.time is None and self.order is None:
-            return self._chosen(rows, _NONE)
-        return self._chosen(rows, np.flatnonzero(keep if isinstance(keep, np.ndarray) else _bits(keep)))
+            return self.chosen(rows, _NONE)
+        return self.chosen(rows, np.flatnonzero(keep if isinstance(keep, np.ndarray) else _bits(keep)))
 
     def take(self, indices: Int64s) -> Batch:
         """The rows at `indices`, in that order."""
-        return self._chosen(self.rows.take(pa.array(indices)), indices)
+        return self.chosen(self.rows.take(pa.array(indices)), indices)
 
-    def _chosen(self, rows: pa.RecordBatch, which: Int64s) -> Batch:
-        """`rows`, which are those at `which`, with their hidden columns."""
+    def chosen(self, rows: pa.RecordBatch, which: Int64s) -> Batch:
+        """The rows at `which`, whose visible columns are `rows`, with their hidden columns."""
         origin = self.origin
         if origin is not None:
             origin = origin.thinned(len(self))

@@ -23,7 +23,7 @@ Int32s = npt.NDArray[np.int32]
 
 _MIN = np.int64(-(2**63))
 _MAX = np.int64(2**63 - 1)
-_BLOCK = np.int64(512)
+_BLOCK = np.int64(128)
 
 
 class Progress(NamedTuple):

@@ -46,6 +46,7 @@ from streamlib.state.last_rows import LastRows
 from streamlib.state.numbered import NumberedStore
 from streamlib.state.ordered import Order, OrderedBuffer, joined
 from streamlib.state.panes import PaneStore
+from streamlib.state.record_memory import moved_into
 from streamlib.state.seen import SeenKeys
 from streamlib.state.sessions import ClosedSessions, SessionTable
 from streamlib.state.slots import SlotColumn, SlotTable, Touched
@@ -80,5 +81,6 @@ __all__ = [
     "TwoStacks",
     "concat",
     "joined",
+    "moved_into",
     "with_fields",
 ]

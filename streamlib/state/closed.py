@@ -35,6 +35,7 @@ class Closed:
         state: the plan's state words; shape (keys, words), int64 bits.
         kept: the values beside them, by `AccumulatorPlan.kept_fields`.
         plan: what they mean.
+        memory: the records behind the state, where nobody needs them once there are results; see `moved_into`.
     """
 
     start: int
@@ -42,6 +43,7 @@ class Closed:
     state: Int64s
     kept: Sequence[pa.Array]
     plan: AccumulatorPlan
+    memory: Int64s | None = None
 
     def results(self) -> list[pa.Array]:
         """The aggregates' results, in their order, a row per key.

@@ -41,11 +41,6 @@ class Variant:
     placed: bool = False
 
 
-def key_words(kind: KeyKind) -> int:
-    """Words at the beginning of a record that belong to the key."""
-    return 2 if kind is KeyKind.BYTES else 1
-
-
 def add_kernel(plan: AccumulatorPlan, variant: Variant) -> Kernel[..., int]:
     """The kernel ``add_rows(first_row, rows, call) -> row`` that adds rows; see `_frame`."""
     return _frame("add_rows", plan, variant, _add_body(plan, variant))
@@ -76,7 +71,7 @@ def merge_at_kernel(plan: AccumulatorPlan) -> Kernel[..., int]:
 
 def _frame_at(name: str, plan: AccumulatorPlan, body: _Body) -> Kernel[..., int]:
     """A kernel that finds the record of a row by its number at CALL_FOUND; record 0 is at CALL_DIRECTORY."""
-    record_bytes = 8 * (key_words(KeyKind.NONE) + len(plan.words))
+    record_bytes = 8 * (layout.RECORD_STATE + len(plan.words))
     text = _Text()
     text.imports.update(body.imports)
     text.use("streamlib.kernels.memory", "load_f64", "load_i64", "load_u64", "prefetch", "store_i64")
@@ -116,7 +111,7 @@ def merge_panes_kernel(plan: AccumulatorPlan) -> Kernel[..., int]:
     """
     assert not plan.kept and not plan.collected, "what lies beside the records is not merged"
     body = _merge_body(plan, Variant(KeyKind.EXACT, False, ()))
-    record_words = key_words(KeyKind.EXACT) + len(plan.words)
+    record_words = layout.RECORD_STATE + len(plan.words)
     text = _Text()
     text.imports.update(body.imports)
     text.use("streamlib.kernels.memory", "load_i64", "store_i64")
@@ -143,7 +138,7 @@ def _frame(name: str, plan: AccumulatorPlan, variant: Variant, body: _Body) -> K
     It stops before the end where Python has to open or enlarge a pane, and is called again from there.
     """
     kind = variant.key_kind
-    head = key_words(kind)
+    head = layout.RECORD_STATE
     text = _Text()
     text.imports.update(body.imports)
     text.use("streamlib.kernels.memory", "load_f64", "load_i64", "load_u64", "store_i64")
@@ -160,6 +155,7 @@ def _frame(name: str, plan: AccumulatorPlan, variant: Variant, body: _Body) -> K
         f"    starts = {c(layout.CALL_SCRATCH)}",
         f"    words = starts + {8 * layout.CHUNK}",
         f"    found = words + {8 * layout.CHUNK}",
+        f"    panes = found + {8 * layout.CHUNK}",
         f"    wanted = {c(layout.CALL_FOUND)}",
         f"    given_starts = {c(layout.CALL_STARTS)}",
         f"    times = {c(layout.CALL_TIME)}",
@@ -213,14 +209,14 @@ def _find_lines(plan: AccumulatorPlan, variant: Variant, head: int, key_row: str
         f"        if {c(layout.CALL_PREFETCH)} != 0:",
         "            prefetch_records(",
         f"                count, starts, words, {c(layout.CALL_DIRECTORY)}, {c(layout.CALL_DIRECTORY_MASK)},",
-        f"                {head + len(plan.words)}, found,",
+        f"                {head + len(plan.words)}, found, panes, {is_bytes},",
         "            )",
         "        served = find_records(",
         "            count, one_start, starts, words,",
         f"            {is_bytes}, {c(layout.CALL_KEY_OFFSETS)} + 4 * row, {c(layout.CALL_KEY_DATA)},",
         f"            {variant.key_nulls}, {c(layout.CALL_KEY_VALIDITY)}, {c(layout.CALL_KEY_BIT)} + {key_row},",
         f"            {c(layout.CALL_DIRECTORY)}, {c(layout.CALL_DIRECTORY_MASK)}, {c(layout.CALL_TEMPLATE)},",
-        f"            {head + len(plan.words)}, {head}, {c(layout.CALL_NOTES)}, row, {c(layout.CALL_REPORT)}, found,",
+        f"            {head + len(plan.words)}, {c(layout.CALL_NOTES)}, row, {c(layout.CALL_REPORT)}, found,",
         "        )",
     ]
 
@@ -252,7 +248,7 @@ class _Body:
 def _add_body(plan: AccumulatorPlan, variant: Variant) -> _Body:
     text = _Text()
     before, each = [], []
-    head = key_words(variant.key_kind)
+    head = layout.RECORD_STATE
     for index in range(len(plan.input_types)):
         at = layout.CALL_INPUTS + layout.INPUT_WORDS * index
         before.append(f"values{index} = call[{at}]")
@@ -307,7 +303,7 @@ def _add_lines(text: _Text, place: Placed, word: int, nullable: bool, position: 
 
 def _merge_body(plan: AccumulatorPlan, variant: Variant) -> _Body:
     text = _Text()
-    head = key_words(variant.key_kind)
+    head = layout.RECORD_STATE
     # The source has no key words: it is addressed as if it had, so that both sides share an index.
     before = [f"source = call[{layout.CALL_SOURCE}] - {8 * head}"]
     each = [

@@ -19,9 +19,10 @@ PANE_ARENA = 8
 PANE_ARENA_USED = 9
 PANE_ARENA_SIZE = 10
 
-# A record: the key's word, where its bytes lie in the arena (BYTES keys), then the plan's state words.
+# A record: the key's word, then the plan's state words. The word of a key whose bytes lie in the arena is
+# `LONG_TAG` and where they lie.
 RECORD_KEY = 0
-RECORD_BYTES = 1
+RECORD_STATE = 1
 
 # An entry of a pane's table: the upper half of the hash, and slot + 1; 0 is free.
 
@@ -42,7 +43,7 @@ CALL_KEY_BIT = 12
 CALL_DIRECTORY = 13
 CALL_DIRECTORY_MASK = 14
 CALL_TEMPLATE = 15
-CALL_SCRATCH = 16  # three arrays of CHUNK words: starts, key words, record addresses
+CALL_SCRATCH = 16  # four arrays of CHUNK words: starts, key words, addresses of records and of panes
 CALL_NOTES = 17  # pairs (pane number, row) of new slots
 CALL_REPORT = 18
 CALL_SOURCE = 19  # merge: address of the state words of row 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,21 +23,23 @@ from streamlib.state.layout import (
     PANE_TABLE,
     PANE_WORDS,
 )
-from streamlib.state.probe import move_entries
+from streamlib.state.probe import move_entries, split_entries
 from streamlib.state.value_store import ValueStore
 
 Int64s = npt.NDArray[np.int64]
+Uint64s = npt.NDArray[np.uint64]
 
 _PLACES_MIN = 64
-_LOAD = 0.6
+_LOAD = 0.7
 _LOAD_SMALL = 0.25
 _PLACES_SMALL = 2**16  # half a megabyte: a table up to here fits into the second-level cache
 _PLACES_TINY = 2**13
 _SLOTS_MAX = 2**31
 _ARENA_MIN = 4096
 _LARGE = 2**20
-_AHEAD = (64, 8)
-"""For how many times the records needed a large array has room: memory that is not touched is not taken."""
+_AHEAD = (256, 16) if os.name == "posix" else (4,)
+"""For how many times what is needed a large array has room: memory that is not touched is not taken (on POSIX)."""
+_LINE_WORDS = 8
 
 
 def address(array: npt.NDArray[np.generic]) -> int:
@@ -67,14 +70,37 @@ def table_places(slots: int) -> int:
     return places
 
 
+def _ahead(size: int) -> tuple[int, ...]:
+    """How many times as much to ask for, one after the other: the system may count what is not touched."""
+    return (*_AHEAD, 1) if 8 * size > _LARGE else (1,)
+
+
 def _records(room: int, words: int) -> Int64s:
-    """At least `room` records, not initialised. Large ones are rarely moved: new memory costs more than their data."""
-    for ahead in _AHEAD if 8 * room * words > _LARGE else ():
+    """At least `room` records, not initialised, from a cache line's beginning on.
+
+    Large ones are rarely moved: new memory costs more than their data.
+    """
+    for ahead in _ahead(room * words):
         try:
-            return np.empty((ahead * room, words), dtype=np.int64)
+            memory = np.empty(ahead * room * words + _LINE_WORDS, dtype=np.int64)
         except MemoryError:
-            continue  # the system counts what is not touched
-    return np.empty((room, words), dtype=np.int64)
+            if ahead == 1:
+                raise
+            continue
+        begin = -address(memory) // 8 % _LINE_WORDS
+        return memory[begin : begin + ahead * room * words].reshape(-1, words)
+    raise AssertionError("the last try returns or raises")
+
+
+def _zeros(places: int) -> Uint64s:
+    """A table without entries of at least `places`, which may grow into what follows them."""
+    for ahead in _ahead(places):
+        try:
+            return np.zeros(ahead * places, dtype=np.uint64)
+        except MemoryError:
+            if ahead == 1:
+                raise
+    raise AssertionError("the last try returns or raises")
 
 
 class Pane:
@@ -110,8 +136,9 @@ class Pane:
         self.values = [ValueStore(kind) for kind in kept]
         self.collected: list[Any] = []
         places = table_places(slots)
-        self._table = np.zeros(places, dtype=np.uint64)
-        self._records = np.empty((table_room(places), record_words), dtype=np.int64)
+        self._places = _zeros(places)
+        self._table = self._places[:places]
+        self._records = _records(table_room(places), record_words)
         self._arena = np.empty(_ARENA_MIN if has_arena else 0, dtype=np.uint8)
         self.descriptor = np.zeros(PANE_WORDS, dtype=np.int64)
         self.descriptor[PANE_START] = start
@@ -133,7 +160,8 @@ class Pane:
         """Bytes reserved, with the key columns and the values beside the records."""
         columns = sum(chunk.nbytes for chunk in self.keys) + sum(store.nbytes for store in self.values)
         columns += sum(kept.nbytes for kept in self.collected)
-        return int(self._table.nbytes + self._room * self._records[:1].nbytes + self._arena.nbytes + columns)
+        records = self._room * self._records[:1].nbytes + int(self.descriptor[PANE_ARENA_USED])
+        return int(self._table.nbytes + records + columns)
 
     @property
     def is_large(self) -> bool:
@@ -145,24 +173,40 @@ class Pane:
         return min(len(self._records), table_room(len(self._table)))
 
     def grow(self) -> None:
-        """Makes room for at least twice as many slots."""
-        old = self._table
-        places = len(old) * (4 if len(old) < 4096 else 2)
-        if table_room(places) > _SLOTS_MAX:
-            raise MemoryError("a window has more than 2**31 keys")
-        self._table = np.zeros(places, dtype=np.uint64)
-        move_entries(address(old), len(old), address(self._table), places - 1)
-        if table_room(places) > len(self._records):
-            count = self.count
-            records = _records(table_room(places), self._records.shape[1])
+        """Makes room for more slots, where table or records are full."""
+        count = self.count
+        if count >= table_room(len(self._table)):
+            self._grow_table()
+        if count >= len(self._records):
+            records = _records(table_room(len(self._table)), self._records.shape[1])
             records[:count] = self._records[:count]
             self._records = records
         self._describe()
 
+    def _grow_table(self) -> None:
+        """Takes twice as many places, where the table is if there is room behind it."""
+        old = self._table
+        places = len(old) * (4 if len(old) < 4096 else 2)
+        if table_room(places) > _SLOTS_MAX:
+            raise MemoryError("a window has more than 2**31 keys")
+        if 2 * len(old) == places <= len(self._places):
+            split_entries(address(old), len(old))
+        else:
+            self._places = _zeros(places)
+            move_entries(address(old), len(old), address(self._places), places - 1)
+        self._table = self._places[:places]
+
     def grow_arena(self, need: int) -> None:
         """Makes room for at least `need` more bytes of keys."""
         used = int(self.descriptor[PANE_ARENA_USED])
-        arena = np.empty(max(2 * len(self._arena), used + need), dtype=np.uint8)
+        room = max(2 * len(self._arena), used + need)
+        for ahead in _ahead(room // 8):
+            try:
+                arena = np.empty(ahead * room, dtype=np.uint8)
+                break
+            except MemoryError:
+                if ahead == 1:
+                    raise
         arena[:used] = self._arena[:used]
         self._arena = arena
         self._describe()

@@ -20,9 +20,10 @@ from streamlib.state.closed import Closed, Tumbling, concat
 from streamlib.state.collected.collecting import Collecting
 from streamlib.state.collected.grouping import Located, locate
 from streamlib.state.directory import Directory
-from streamlib.state.fused import Variant, add_kernel, key_words, merge_kernel
-from streamlib.state.key_columns import canonical_floats, keys_of, keys_without_views, with_fields
+from streamlib.state.fused import Variant, add_kernel, merge_kernel
+from streamlib.state.key_columns import keys_of, with_fields
 from streamlib.state.pane import Pane, address
+from streamlib.state.record_keys import gives_keys, keep_keys, kept_between, keys_between
 from streamlib.state.values import Winners
 
 Int64s = npt.NDArray[np.int64]
@@ -30,13 +31,16 @@ Int64s = npt.NDArray[np.int64]
 GATHERED_ROWS = 16_384
 """How many records make panes worth a batch of their own."""
 
+PART_ROWS = 65_536
+"""Keys of a large pane whose results are made at a time: more would be new memory for each column and step."""
+
 
 class PaneStore:
     """Aggregates per key and fixed window.
 
-    Memory is that of the open panes: a record of `8 * (words + 1 or 2)` bytes per key and pane, 13 to 27
-    bytes of table, the key's own columns, and its bytes once more where longer than 7. Values of `first`,
-    `last`, `min` and `max` that are no words take about twice their size, and 64 KB more per pane.
+    Memory is that of the open panes: per key a record of `8 * (words + 1)` bytes, 11 to 23 of table, and a
+    text's own where longer than 7; its columns where a key has several, or is neither text nor word. Values
+    of `first`, `last`, `min`, `max` that are no words take twice their size, and 64 KB a pane.
 
     Args:
         key_fields: the key columns; none for windows over all rows.
@@ -49,7 +53,8 @@ class PaneStore:
         self._state_type = pa.binary(8 * len(plan.words))
         self._encoder = KeyEncoder(self.key_schema.types)
         self._kind = self._encoder.kind
-        self._head = key_words(self._kind)
+        self._head = layout.RECORD_STATE
+        self._records_have_keys = gives_keys(self.key_schema)
         self._panes: Any = SortedDict()
         self._by_number: dict[int, Pane] = {}
         self._next_number = 0
@@ -67,7 +72,7 @@ class PaneStore:
         self._places: Int64s = np.empty((2, 0), dtype=np.int64)
         self._report = np.zeros(layout.REPORT_WORDS, dtype=np.int64)
         self._notes = np.empty((0, 2), dtype=np.int64)
-        self._scratch = np.empty((3, layout.CHUNK), dtype=np.int64)
+        self._scratch = np.empty((4, layout.CHUNK), dtype=np.int64)
         self._zeros = np.zeros(layout.CHUNK, dtype=np.int64)
         self._first_order = np.zeros(1, dtype=np.int64)
         self._template = np.concatenate([np.zeros(self._head, dtype=np.int64), plan.initial])
@@ -252,6 +257,18 @@ class PaneStore:
         """
         return self._closed(self._take_out(start), partial)
 
+    def pop_parts(self, start: int) -> Iterator[Closed]:
+        """Takes out the pane that starts at `start`, and gives it in parts, in the order of its keys."""
+        pane = self._take_out(start)
+        if self.plan.kept or self.plan.collected:
+            yield self._closed(pane)
+            return
+        for begin in range(0, pane.count, PART_ROWS):
+            end = min(begin + PART_ROWS, pane.count)
+            records = pane.records[begin:end]
+            keys = self._keys_between(pane, begin, end)
+            yield Closed(start, keys, records[:, self._head :], [], self.plan, memory=records)
+
     def peek(self, start: int) -> Closed:
         """What the pane that starts at `start` has: right as long as nothing is added."""
         return self._closed(self._panes[start])
@@ -417,34 +434,17 @@ class PaneStore:
         )
 
     def _keep_keys(self, keys: pa.RecordBatch, notes: Int64s) -> None:
-        """Appends the key columns of new slots to their panes: one take, then a slice per pane."""
-        if len(self.key_schema) == 0:
-            return
-        numbers, at = notes[:, 0], notes[:, 1]
-        keys = keys_without_views(keys)
-        if numbers[0] == numbers[-1] and (numbers == numbers[0]).all():
-            self._by_number[int(numbers[0])].keys.append(keys.take(pa.array(at)))
-            return
-        order = np.argsort(numbers, kind="stable")
-        taken = keys.take(pa.array(at[order]))
-        sorted_numbers = numbers[order]
-        ends = [*(np.flatnonzero(np.diff(sorted_numbers)) + 1).tolist(), len(notes)]
-        begin = 0
-        for end in ends:
-            self._by_number[int(sorted_numbers[begin])].keys.append(taken.slice(begin, end - begin))
-            begin = end
+        """Keeps the key columns of new slots, where records do not have all of them."""
+        if len(self.key_schema) and not self._records_have_keys:
+            keep_keys(self._by_number, keys, notes)
 
     def _closed(self, pane: Pane, partial: bool = False) -> Closed:
-        if len(self.key_schema) == 0:
-            keys = pa.RecordBatch.from_struct_array(pa.array([{}] * pane.count, pa.struct([])))
-        else:
-            keys = pane.keys[0] if len(pane.keys) == 1 else pa.concat_batches(pane.keys)
-            pane.keys = [keys]
-            keys = canonical_floats(keys)
-            if keys.schema.types != self.key_schema.types:
-                keys = keys.cast(self.key_schema)
-        assert keys.num_rows == pane.count, "every slot has its key"
         kept = self._winners.values(pane) if self._winners is not None else []
         if self._collecting is not None:
             kept = [*kept, *self._collecting.values(pane, partial)]
+        keys = self._keys_between(pane, 0, pane.count)
         return Closed(pane.start, keys, pane.records[:, self._head :], kept, self.plan)
+
+    def _keys_between(self, pane: Pane, begin: int, end: int) -> pa.RecordBatch:
+        between = keys_between if self._records_have_keys else kept_between
+        return between(pane, begin, end, self.key_schema)

@@ -28,7 +28,7 @@ from streamlib.state.layout import (
     PANE_START,
     PANE_TABLE,
     PANE_WORDS,
-    RECORD_BYTES,
+    RECORD_STATE,
     REPORT_NEED,
     REPORT_NOTES,
     REPORT_REASON,
@@ -69,14 +69,17 @@ def prefetch_records(
     directory_mask: I64,
     record_words: I64,
     entries: I64,
+    panes: I64,
+    long_keys: bool,
 ) -> None:
-    """Brings what `find_records` will read into the cache: all table entries first, then all records.
+    """Brings what `find_records` will read into the cache: table entries, then records, then bytes of keys.
 
     Each loop waits for no result of its own, so that the processor has many misses under way at
     once. Only for panes that do not fit into the cache.
 
     Args:
-        entries: address of `rows` words to work with.
+        entries, panes: addresses of `rows` words each to work with.
+        long_keys: key words may stand for bytes in the arena (BYTES keys).
     """
     for i in range(rows):
         pane = find_pane(directory, directory_mask, load_i64(starts, i))
@@ -86,13 +89,21 @@ def prefetch_records(
         entry = entry if table != 0 else directory
         prefetch(entry)
         store_i64(entries, i, entry)
+        store_i64(panes, i, pane)
     for i in range(rows):
-        pane = find_pane(directory, directory_mask, load_i64(starts, i))
-        slot = np.int64(load_u64(load_i64(entries, i), 0) & _LOW_HALF)
-        slot = slot - 1 if slot != 0 else load_i64(pane, PANE_COUNT)
+        pane = load_i64(panes, i)
+        known = np.int64(load_u64(load_i64(entries, i), 0) & _LOW_HALF)
+        slot = known - 1 if known != 0 else load_i64(pane, PANE_COUNT)
         record = load_i64(pane, PANE_RECORDS) + slot * (8 * record_words)
         prefetch(record)
         prefetch(record + (8 * record_words - 8))
+        is_there = (known != 0) & (load_i64(pane, PANE_TABLE) != 0)
+        store_i64(entries, i, record if is_there else directory)
+    if long_keys:
+        for i in range(rows):
+            pane = load_i64(panes, i)
+            word = load_u64(load_i64(entries, i), 0)
+            prefetch(load_i64(pane, PANE_ARENA) + (np.int64(word - LONG_TAG) if word >= LONG_TAG else 0))
 
 
 @inline
@@ -108,7 +119,6 @@ def insert(
     row: I64,
     template: I64,
     record_words: I64,
-    key_words: I64,
     report: I64,
 ) -> I64:
     """Gives a new key the next slot and a record without rows; returns its address.
@@ -136,14 +146,13 @@ def insert(
         store_i64(report, REPORT_NEED, length + 16)
         return np.int64(0)
     record = load_i64(pane, PANE_RECORDS) + count * (8 * record_words)
-    store_u64(record, 0, word)
-    for k in range(key_words, record_words):
+    store_u64(record, 0, LONG_TAG | np.uint64(used) if is_long else word)
+    for k in range(RECORD_STATE, record_words):
         store_i64(record, k, load_i64(template, k))
     if is_long:
         kept = load_i64(pane, PANE_ARENA) + used
         store_i64(kept, 0, length)
         copy_bytes(kept + 8, data + begin, length)
-        store_i64(record, RECORD_BYTES, used)
         store_i64(pane, PANE_ARENA_USED, used + 8 + ((length + 7) & ~7))
     if is_null:
         store_i64(pane, PANE_NULL_SLOT, count + 1)
@@ -154,9 +163,9 @@ def insert(
 
 
 @inline
-def same_bytes(pane: I64, record: I64, address: I64, length: I64) -> bool:
-    """Whether the record's key bytes in the arena are these."""
-    kept = load_i64(pane, PANE_ARENA) + load_i64(record, RECORD_BYTES)
+def same_bytes(pane: I64, kept_word: I64, address: I64, length: I64) -> bool:
+    """Whether the key bytes in the arena, of a record with this word, are these."""
+    kept = load_i64(pane, PANE_ARENA) + np.int64(kept_word - LONG_TAG)
     return load_i64(kept, 0) == length and equal_bytes(kept + 8, address, length)
 
 
@@ -176,7 +185,6 @@ def find_records(
     directory_mask: I64,
     template: I64,
     record_words: I64,
-    key_words: I64,
     notes: I64,
     first_row: I64,
     report: I64,
@@ -222,12 +230,14 @@ def find_records(
             while entry != _ZERO:
                 if entry >> _HALF == half:
                     kept = records + np.int64((entry & _LOW_HALF) - _ONE) * (8 * record_words)
-                    if load_u64(kept, 0) == word:
-                        if not long_keys or word < LONG_TAG:
+                    kept_word = load_u64(kept, 0)
+                    if not long_keys or word < LONG_TAG:
+                        if kept_word == word:
                             record = kept
                             break
+                    elif kept_word >= LONG_TAG:
                         begin = load_i32(offsets, i)
-                        if same_bytes(pane, kept, data + begin, load_i32(offsets, i + 1) - begin):
+                        if same_bytes(pane, kept_word, data + begin, load_i32(offsets, i + 1) - begin):
                             record = kept
                             break
                 place = np.int64((np.uint64(place) + _ONE) & mask)
@@ -245,7 +255,6 @@ def find_records(
                 i,
                 template,
                 record_words,
-                key_words,
                 report,
             )
             if record == 0:
@@ -284,3 +293,30 @@ def move_entries(old: I64, old_places: I64, new: I64, new_mask: I64) -> None:
             while load_u64(new, place) != _ZERO:
                 place = (place + 1) & new_mask
             store_u64(new, place, entry)
+
+
+@kernel("void(int64, int64)")
+def split_entries(table: I64, places: I64) -> None:
+    """Spreads the entries of a table over twice its places: as many follow it, and are free.
+
+    In the order of places, so that an entry finds only such before it as stay: those in front of its place
+    have moved already, and none lies before its home. For that the first entries, some of which may have
+    their homes at the end of the table, are taken out until the others have moved.
+    """
+    first = np.int64(0)
+    while load_u64(table, first) != _ZERO:
+        first += 1
+    taken = np.empty(first, dtype=np.uint64)
+    for i in range(first):
+        taken[i] = load_u64(table, i)
+        store_u64(table, i, _ZERO)
+    mask = 2 * places - 1
+    for i in range(first, places + first):
+        entry = load_u64(table, i) if i < places else taken[i - places]
+        if entry != _ZERO:
+            if i < places:
+                store_u64(table, i, _ZERO)
+            place = np.int64(entry >> _HALF) & mask
+            while load_u64(table, place) != _ZERO:
+                place = (place + 1) & mask
+            store_u64(table, place, entry)

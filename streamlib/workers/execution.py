@@ -52,18 +52,18 @@ class ProcessExecution(Execution):
         self._turns_lock = threading.Lock()
         self._failures_lock = threading.Lock()
         self.shared.wakers.append(self._nudge)
+        for index in range(self.plan.workers):
+            self.start_worker(index)  # it takes a while, in which sources and sinks open
         super().open(resume)
         for attendant in self.attendants:
             attendant.send(["go"])
         self._nudge()
 
     def open_workers(self) -> None:
-        """Starts the processes, and waits until all have built their operators."""
+        """Gives the processes the plan, and waits until all have built their operators."""
         self._open_writers()
         sizes, segment = write_plan(self.plan, self.options)
         try:
-            for index in range(self.plan.workers):
-                self.start_worker(index)
             for attendant in self.attendants:
                 attendant.send(["init", self._about(attendant.index, sizes)], [_same(segment)])
                 self._connect(attendant)
@@ -237,6 +237,8 @@ class ProcessExecution(Execution):
         for attendant in self.attendants:
             attendant.leaving = True
             attendant.send(["leave", abort])
+            if attendant.thread.ident is None:
+                attendant.process.terminate()  # it has no plan yet; past its start it takes the message
         until = time.monotonic() + (ABORT_SECONDS_MAX if abort else LEAVE_SECONDS_MAX)
         for attendant in self.attendants:
             try:

@@ -30,7 +30,7 @@ from streamlib.aggregates.accumulators.collected import (
     segments,
 )
 from streamlib.aggregates.accumulators.edge import edge_of
-from streamlib.aggregates.accumulators.extreme import extreme_of
+from streamlib.aggregates.accumulators.extreme import NO_FLOAT, extreme_of
 from streamlib.aggregates.accumulators.kept import as_given, as_kept, has_order, kept_type, readable
 from streamlib.aggregates.accumulators.nulls import NULLS
 from streamlib.aggregates.accumulators.squares import SQUARES, product_error, sum_error
@@ -38,6 +38,7 @@ from streamlib.aggregates.accumulators.sums import FLOAT_SUM, exact_integers, su
 
 __all__ = [
     "FLOAT_SUM",
+    "NO_FLOAT",
     "NULLS",
     "SQUARES",
     "Accumulator",

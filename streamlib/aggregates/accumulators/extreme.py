@@ -1,4 +1,7 @@
-"""The smallest or largest value. Floats start at NaN, which every number replaces: as Polars does.
+"""The smallest or largest value. Of floats every number replaces NaN: as Polars does.
+
+Floats start at a NaN of its own, which no value has, and so need no count of nulls to tell that there was
+none: a word less in every record.
 
 Values that are no words are compared by their ranks within a batch, and kept beside the records:
 words best (the rank and row of the batch's best value) and place.
@@ -6,7 +9,6 @@ words best (the rank and row of the batch's best value) and place.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable
 
 import pyarrow as pa
@@ -17,7 +19,9 @@ from streamlib.kernels.choosing import mask_of, store_where
 from streamlib.kernels.columns import decoded_type, is_word, lane
 from streamlib.kernels.memory import F64, I64, load_f64, load_i64, load_u64, store_f64, store_u64
 
-_NAN_BITS = struct.unpack("<q", struct.pack("<d", float("nan")))[0]
+NO_FLOAT = 0x7FF8_0000_6E6F_6E65
+"""The bits of the NaN that says that there was no value. NaN among the values becomes the usual one."""
+_NAN = float("nan")
 
 
 @inline
@@ -48,18 +52,20 @@ def max_uint(record: I64, word: I64, value: I64) -> None:
 
 @inline
 def min_float(record: I64, word: I64, value: F64) -> None:
-    """Keeps the smaller one; NaN never replaces, a number always replaces NaN."""
+    """Keeps the smaller one; NaN never replaces a number, a number always replaces NaN."""
     kept = load_f64(record, word)
-    better = (value < kept) | ((kept != kept) & (value == value))
-    store_f64(record, word, value if better else kept)
+    seen = value if value == value else _NAN
+    better = (value < kept) | (kept != kept)
+    store_f64(record, word, seen if better else kept)
 
 
 @inline
 def max_float(record: I64, word: I64, value: F64) -> None:
-    """Keeps the larger one; NaN never replaces, a number always replaces NaN."""
+    """Keeps the larger one; NaN never replaces a number, a number always replaces NaN."""
     kept = load_f64(record, word)
-    better = (value > kept) | ((kept != kept) & (value == value))
-    store_f64(record, word, value if better else kept)
+    seen = value if value == value else _NAN
+    better = (value > kept) | (kept != kept)
+    store_f64(record, word, seen if better else kept)
 
 
 @inline
@@ -89,13 +95,15 @@ def merge_max_uint(record: I64, source: I64, word: I64) -> None:
 @inline
 def merge_min_float(record: I64, source: I64, word: I64) -> None:
     """Keeps the smaller one."""
-    min_float(record, word, load_f64(source, word))
+    if load_i64(source, word) != NO_FLOAT:
+        min_float(record, word, load_f64(source, word))
 
 
 @inline
 def merge_max_float(record: I64, source: I64, word: I64) -> None:
     """Keeps the larger one."""
-    max_float(record, word, load_f64(source, word))
+    if load_i64(source, word) != NO_FLOAT:
+        max_float(record, word, load_f64(source, word))
 
 
 def _make(
@@ -109,8 +117,8 @@ _EXTREMES = {
     ("max", "int64"): _make("max", "int64", -(2**63), max_int, merge_max_int),
     ("min", "uint64"): _make("min", "uint64", -1, min_uint, merge_min_uint),
     ("max", "uint64"): _make("max", "uint64", 0, max_uint, merge_max_uint),
-    ("min", "float64"): _make("min", "float64", _NAN_BITS, min_float, merge_min_float),
-    ("max", "float64"): _make("max", "float64", _NAN_BITS, max_float, merge_max_float),
+    ("min", "float64"): _make("min", "float64", NO_FLOAT, min_float, merge_min_float),
+    ("max", "float64"): _make("max", "float64", NO_FLOAT, max_float, merge_max_float),
 }
 
 

@@ -239,3 +239,26 @@ def test_a_peek_reads_little(tmp_path: Path) -> None:
     assert ahead.num_rows == 1
     assert pa.total_allocated_bytes() - before < 4 << 20
     reader.close()
+
+
+def test_only_values_that_repeat_have_a_dictionary(tmp_path: Path) -> None:
+    rows = 5_000
+    table = pa.table(
+        {
+            "time": pa.array(range(rows), pa.timestamp("us")),
+            "name": [f"s{n % 50}" for n in range(rows)],
+            "id": [f"{n:036}" for n in range(rows)],
+            "side": [n % 2 == 0 for n in range(rows)],
+            "price": [n % 1_000 / 100 for n in range(rows)],
+        }
+    )
+    with open(tmp_path / "t.parquet", "wb") as file:
+        writer = parquet().open_writer(file, table.schema)
+        for batch in table.to_batches(700):
+            writer.write(batch)
+        writer.close()
+    assert pq.read_table(tmp_path / "t.parquet").equals(table)
+    group = pq.ParquetFile(tmp_path / "t.parquet").metadata.row_group(0)
+    columns = [group.column(index) for index in range(group.num_columns)]
+    coded = {column.path_in_schema for column in columns if "RLE_DICTIONARY" in column.encodings}
+    assert coded == {"name", "price"}
