@@ -25,8 +25,8 @@ import pytest
 # thorough is for a night. HYPOTHESIS_PROFILE chooses.
 
 _common = {"deadline": None, "print_blob": True}
-hypothesis.settings.register_profile("dev", max_examples=10, **_common)
-hypothesis.settings.register_profile("ci", max_examples=10, derandomize=True, database=None, **_common)
+hypothesis.settings.register_profile("dev", max_examples=8, **_common)
+hypothesis.settings.register_profile("ci", max_examples=8, derandomize=True, database=None, **_common)
 hypothesis.settings.register_profile("thorough", max_examples=2_000, **_common)
 hypothesis.settings.load_profile(
     os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "dev")

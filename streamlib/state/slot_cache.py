@@ -146,8 +146,7 @@ class SlotCache:
 
     def clear(self) -> None:
         """Forgets all keys."""
-        if self._sets is not None:
-            self._sets.fill(0)
+        self._sets = None
 
     def serves(self, kind: KeyKind, rows: int) -> bool:
         """Whether it is worth asking, as far as is known."""
@@ -175,6 +174,8 @@ class SlotCache:
 
     def keep(self, keys: EncodedKeys, slots: Int64s, rows: Int64s | None = None) -> None:
         """Takes in the slots of the keys of some rows, or all."""
+        if self._sets is None:
+            return  # cleared since it was asked
         if rows is None:
             rows = np.arange(keys.rows)
         keep_slots(rows, np.ascontiguousarray(slots), *_memory(keys), self._at)

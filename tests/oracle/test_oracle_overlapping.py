@@ -180,7 +180,7 @@ def test_the_same_window_over_the_results_equals_sql_over_the_bars(case: Input, 
     first, *others = sources(case)
     stream = first.union(*others).event_time("ts", max_delay=format_duration(case.delay))
     inner = stream.key_by("symbol").window(shape.window, allowed_lateness=format_duration(case.lateness))
-    counts = inner.agg(trades=sl.count()).select("window_start", "window_end", "trades")
+    counts = inner.agg(trades=sl.count()).select("window_start", "window_end", "trades").key_by()
     most = counts.window(sl.same_window()).agg(most=col("trades").max(), symbols=sl.count())
     found = most.collect(workers=case.workers, batch_rows=case.batch_rows)
     expected: dict[tuple[int, int], list[int]] = {}
