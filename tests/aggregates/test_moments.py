@@ -76,6 +76,7 @@ def test_products_and_sums_lose_nothing(a: float, b: float) -> None:
     assert Fraction(total) + Fraction(sum_error(a, b, total)) == Fraction(a) + Fraction(b)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NASTY)
 def test_variance_is_exact_where_it_cancels(name: str) -> None:
     values = NASTY[name]
@@ -85,6 +86,7 @@ def test_variance_is_exact_where_it_cancels(name: str) -> None:
     assert result(Std(ddof=0), pa.array(values)) == pytest.approx(math.sqrt(exact / len(values)), rel=1e-15)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NASTY)
 def test_results_do_not_depend_on_order_cut_or_merge(name: str) -> None:
     rng = random.Random(name)

@@ -84,6 +84,7 @@ def expected_range(rows: list[dict[str, Any]]) -> float | None:
     return max(values) - min(values) if values else None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("batch_rows", [3, 1000])
 def test_windows(workers: int, batch_rows: int) -> None:

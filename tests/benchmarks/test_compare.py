@@ -109,6 +109,7 @@ def test_every_engine_names_a_method_of_jobs_and_every_target_an_engine() -> Non
         assert {"streamlib", "duckdb", "polars"} <= {e for e in ENGINES if ENGINES[e].does(job)}
 
 
+@pytest.mark.slow
 def test_a_small_run_writes_rows_table_and_chart(
     own_modules: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

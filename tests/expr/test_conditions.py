@@ -131,6 +131,7 @@ def test_is_in_takes_a_collection_of_constants() -> None:
 # ---- filter -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @given(
     rows=st.lists(
         st.tuples(st.sampled_from("ab"), st.none() | st.integers(-9, 9), st.none() | st.booleans()),

@@ -8,6 +8,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from streamlib.kernels import _jit
 
 PROGRAM = """
@@ -48,6 +50,7 @@ def test_a_folder_that_cannot_be_written_costs_only_time(tmp_path: Path) -> None
     assert run(blocked) == "[('scan', False), ('write_marks', False)]"
 
 
+@pytest.mark.slow
 def test_a_new_folder_takes_the_place_of_those_long_unused(tmp_path: Path) -> None:
     day, now = 86_400, time.time()
     kept = [
@@ -76,6 +79,7 @@ def test_a_new_folder_takes_the_place_of_those_long_unused(tmp_path: Path) -> No
     assert all((tmp_path / name / "deep" / "file").exists() for name, _ in kept)
 
 
+@pytest.mark.slow
 def test_folders_are_removed_only_when_a_new_one_is_made_and_use_keeps_them(tmp_path: Path) -> None:
     run(tmp_path)
     own = next(tmp_path.iterdir())

@@ -32,6 +32,7 @@ def numbers(stream: sl.Stream, **options: Any) -> list[int]:
     return sorted(stream.collect(**options)["n"].to_pylist())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("keep", "out", "dropped"),
     [

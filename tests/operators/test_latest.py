@@ -74,6 +74,7 @@ def test_keys_of_every_kind_have_one_row_each() -> None:
     assert two.collect(workers=2)["n"].to_pylist() == [3, 4, 5]
 
 
+@pytest.mark.slow
 def test_ties_go_by_place_in_the_input_on_any_number_of_workers() -> None:
     parts = [pa.table({"ts": at(5, 5), "k": ["a", "a"], "n": [2 * p, 2 * p + 1]}) for p in range(3)]
     first, *others = (sl.read_arrow(part) for part in parts)

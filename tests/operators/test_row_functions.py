@@ -52,6 +52,7 @@ def same(found: pa.Table, wanted: pl.DataFrame) -> None:
             assert one == (pytest.approx(two, rel=1e-9, nan_ok=True) if isinstance(two, float) else two), name
 
 
+@pytest.mark.slow
 @given(rows=values, n=st.sampled_from([1, 3]), batch_rows=st.sampled_from([1, 4, 100]))
 def test_they_are_what_polars_has_over_a_key(rows: pa.Table, n: int, batch_rows: int) -> None:
     v, x = col("v"), col("x")

@@ -89,6 +89,7 @@ rows_of = st.lists(st.tuples(times, st.sampled_from(["a", "b", "c", None]), st.i
 steps = st.lists(st.tuples(rows_of, times), max_size=6)
 
 
+@pytest.mark.slow
 @given(
     steps=steps,
     ttl=st.sampled_from([None, 1, 5, 17, 60]),

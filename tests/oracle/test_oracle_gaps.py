@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -35,6 +36,7 @@ from gaps
 """
 
 
+@pytest.mark.slow
 @given(
     case=inputs(most_splits=3),
     up_to=st.sampled_from([10 * SECOND, 15 * SECOND + 1, 100 * SECOND]),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -46,6 +47,7 @@ def test_interval_joins_equal_duckdb(case: joins.Case, run: Variation) -> None:
     assert found(joins.joined(case), run) == wanted
 
 
+@pytest.mark.slow
 @given(case=joins.cases(), run=runs, window=st.sampled_from(sorted(joins.WINDOWS)))
 def test_window_joins_equal_duckdb(case: joins.Case, run: Variation, window: str) -> None:
     left, right = joins.streams(case)
@@ -63,6 +65,7 @@ def test_window_joins_equal_duckdb(case: joins.Case, run: Variation, window: str
     assert found(joined, run) == joins.windowed_rows(case, joins.WINDOWS[window], connection)
 
 
+@pytest.mark.slow
 @given(case=asof.cases(), run=runs)
 def test_asof_joins_equal_duckdb(case: asof.Case, run: Variation) -> None:
     left, right = (

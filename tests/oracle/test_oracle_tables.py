@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -111,6 +112,7 @@ def test_changes_with_max_rate_do_not_depend_on_anything_but_the_input(case: Inp
     assert queries.found(found.collect(workers=case.workers, batch_rows=case.batch_rows)) == wanted
 
 
+@pytest.mark.slow
 @given(case=inputs(most_splits=3), every=st.sampled_from([1, 7]))
 def test_states_at_the_ends_of_spans_equal_duckdb(case: Input, every: int) -> None:
     """Of each key at the end of each span that has rows of it, over all rows before."""

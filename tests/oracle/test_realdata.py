@@ -254,6 +254,7 @@ def test_flights_within_22_hours_are_all_in_their_hour(flights: pa.Table, worker
     assert sum(bar[3] for bar in bars) == len(flights)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 4])
 def test_flights_an_hour_behind_are_late_exactly_when_sql_says_so(flights: pa.Table, workers: int) -> None:
     report, bars, late = _flights_run(flights, "1h", workers)

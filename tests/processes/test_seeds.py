@@ -70,7 +70,7 @@ def play(seed: int) -> None:
     _compare(scenario, committed)
 
 
-@pytest.mark.parametrize("seed", [0, 3, 5, 30])
+@pytest.mark.parametrize("seed", [0, 30])
 def test_simulated_jobs_give_the_rows_of_the_model(seed: int) -> None:
     play(seed)
 

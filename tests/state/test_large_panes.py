@@ -79,6 +79,7 @@ def test_parts_together_are_the_pane(kind: str, monkeypatch: pytest.MonkeyPatch)
     assert counted == want
 
 
+@pytest.mark.slow
 def test_results_of_a_large_window_are_right_in_the_records_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(panes, "PART_ROWS", 20_000)
     rng = np.random.default_rng(8)

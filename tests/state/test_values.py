@@ -104,6 +104,7 @@ def test_differential_store_equals_simulator(name: str, ordered: bool) -> None:
         assert target.nbytes == 0
 
 
+@pytest.mark.slow
 def test_a_tie_in_time_goes_by_order_or_by_arrival() -> None:
     for ordered, want in ((False, ["b", "c"]), (True, ["c", "b"])):
         plan = AccumulatorPlan([(First(), 0, pa.string()), (Last(), 0, pa.string())], ordered=ordered)

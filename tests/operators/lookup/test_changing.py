@@ -126,6 +126,7 @@ DRAWN = {
 }
 
 
+@pytest.mark.slow
 @given(name=st.sampled_from(["latest", "sums", "folds"]), **DRAWN)
 def test_a_row_sees_the_state_as_of_its_time(**drawn: Any) -> None:
     check_states(**drawn)

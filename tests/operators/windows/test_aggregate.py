@@ -32,6 +32,7 @@ def late(stream: sl.Stream, **how: int) -> list[int]:
     return sorted(stream.late.collect(**how)["n"].to_pylist())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("delay", "lateness", "refused"),
     [

@@ -251,6 +251,7 @@ def play(kind: str, lateness: int, early: int | None, batch_rows: int, parts: in
     return workers
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind", ["tumbling", pytest.param("hopping", marks=pytest.mark.slow), SLOW, "session"]
 )
