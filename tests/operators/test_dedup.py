@@ -111,6 +111,7 @@ def numbers_of(stream: sl.Stream) -> list[int]:
     return sorted(time // SECOND for time in stream.collect()["ts"].cast(pa.int64()).to_pylist())
 
 
+@pytest.mark.slow
 def test_memory_follows_what_can_still_be_repeated() -> None:
     """A million ids, of which ten thousand are within reach."""
     source = sl.read_arrow(pa.table({"ts": pa.array([0], pa.timestamp("us")), "id": [0]}))

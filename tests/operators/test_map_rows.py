@@ -62,6 +62,7 @@ def test_exactly_the_results_of_late_rows_are_late(batch_rows: int) -> None:
         assert result.late.collect(batch_rows=batch_rows)["n"].to_pylist() == late[name]
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.tuples(st.integers(0, 40), st.integers(0, 7)), max_size=30),
     st.integers(1, 5),

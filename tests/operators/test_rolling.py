@@ -99,6 +99,7 @@ rows_of = st.lists(
 ).map(lambda rows: sorted(rows, key=lambda row: row[0]))
 
 
+@pytest.mark.slow
 @given(rows=rows_of, span=st.sampled_from([1, 7, 1000]), batch_rows=st.sampled_from([1, 3, 100]))
 def test_a_window_by_time_holds_the_rows_of_its_key_that_are_not_too_old(
     rows: list[Row], span: int, batch_rows: int

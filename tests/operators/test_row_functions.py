@@ -175,6 +175,7 @@ def test_not_a_bit_depends_on_cuts_or_restores(ttl: str | None) -> None:
     t.check_operator(step, rows, watermarks=[times[19], times[39]])
 
 
+@pytest.mark.slow
 def test_rows_that_come_out_of_order_are_put_in_order() -> None:
     rng = np.random.default_rng(5)
     rows = [(int(n) * 10**9, f"k{rng.integers(3)}", n, n / 8) for n in range(150)]

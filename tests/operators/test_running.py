@@ -160,6 +160,7 @@ def test_with_max_rate_the_changes_are_a_function_of_the_input(rows: list[Row]) 
         assert sorted(got) == sorted(wanted)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options", [{}, {"ttl": "20ns"}, {"max_rate": "7ns"}, {"ttl": "20ns", "max_rate": "7ns"}]
 )

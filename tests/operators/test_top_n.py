@@ -90,6 +90,7 @@ def test_results_of_one_window_with_one_another() -> None:
     assert again.collect()["keys"].to_pylist() == [1, 1, 1, 1], "ranked rows are results of their windows"
 
 
+@pytest.mark.slow
 def test_other_cuts_workers_orders_and_crashes() -> None:
     top, table = KEYED.top_n(2, "v", "10s", allowed_lateness="3s"), STREAM.top_n(3, "v", descending=False)
     assert t.check([top, top.late], seeds=[1], workers=[1, 3], batch_rows=[1, 50]) > 5

@@ -25,6 +25,7 @@ def test_a_branch_that_is_behind_holds_the_windows_of_all_open(workers: int, bat
     assert both.late.collect(workers=workers, batch_rows=batch_rows).num_rows == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("workers", "batch_rows"), RUNS)
 def test_ties_between_inputs_go_by_their_order_in_the_union(workers: int, batch_rows: int) -> None:
     streams = [rows(1, 2, 2, n=n).event_time("ts", max_delay="1s") for n in (1, 2, 3)]

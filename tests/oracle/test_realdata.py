@@ -246,6 +246,7 @@ def _flights_run(flights: pa.Table, max_delay: str, workers: int) -> tuple[sl.Re
     return report, queries.found(bars.table()), queries.found(late.table())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 4])
 def test_flights_within_22_hours_are_all_in_their_hour(flights: pa.Table, workers: int) -> None:
     _, bars, late = _flights_run(flights, "22h", workers)

@@ -71,6 +71,7 @@ def test_several_keys_of_other_names_and_clashing_columns() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_keyed_streams_need_no_on_and_stay_keyed() -> None:
     joined = trades().key_by("venue", "sym").asof_join(quotes().key_by("place", "name"))
     assert isinstance(joined, sl.KeyedStream)

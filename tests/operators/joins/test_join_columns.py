@@ -326,6 +326,7 @@ def test_a_result_has_a_time_column_where_one_always_holds_its_time() -> None:
     assert time("-5s", "5s") is time("0s", "5s", "left") is time("-5s", "0s", "full") is None
 
 
+@pytest.mark.slow
 def test_chains_of_joins_and_windows_behind_them() -> None:
     """The second join sees the first one's result at its own time, and the window all of them."""
     c = stream([{"ts": 4, "k": "x", "n": 100}, {"ts": 9, "k": "x", "n": 200}])

@@ -121,6 +121,7 @@ def test_versions_are_the_asof_join_of_duckdb(
     t.assert_same(wanted.cast(found.schema), found, "the join of DuckDB")
 
 
+@pytest.mark.slow
 def test_windows_behind_a_lookup_have_time_mark_and_order_of_the_rows() -> None:
     """Also where a batch is cut, and with kills: the step has no state."""
     rows = [{"ts": f"00:00:{s:02}", "k": "ab"[s % 2], "v": s} for s in (3, 1, 14, 2, 26, 9)]

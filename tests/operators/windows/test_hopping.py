@@ -230,6 +230,7 @@ ROWS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("window", [sl.hopping("10s", every="4s"), sl.cumulative("20s", every="5s")])
 def test_the_operator_keeps_its_contract(window: OverlappingWindow) -> None:
     """Cut and restored anywhere, with values in words, beside the records, and collected."""
