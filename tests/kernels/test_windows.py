@@ -11,17 +11,18 @@ from streamlib.kernels._jit import kernel
 from streamlib.kernels.windows import write_starts
 
 
-@kernel("void(int64, int64, int64, int64, int64)")
-def starts_of(times: int, rows: int, size: int, offset: int, starts: int) -> None:
+@kernel("boolean(int64, int64, int64, int64, int64)")
+def starts_of(times: int, rows: int, size: int, offset: int, starts: int) -> bool:
     """`write_starts` as a kernel."""
-    write_starts(times, rows, size, offset, starts)
+    return write_starts(times, rows, size, offset, starts)
 
 
 def computed(values: list[int], size: int, offset: int) -> list[int]:
     times = np.array(values, dtype=np.int64)
     starts = np.empty_like(times)
-    starts_of(times.ctypes.data, len(times), size, offset, starts.ctypes.data)
+    one = starts_of(times.ctypes.data, len(times), size, offset, starts.ctypes.data)
     result: list[int] = starts.tolist()
+    assert not one or len(set(result)) == 1, "what is said to be one window is one"
     return result
 
 
@@ -52,3 +53,10 @@ def test_oracle_times_around_boundaries_far_from_the_first(
     values = [first, *((first + step) // size * size + nudge for step in steps)]
     values = [max(MIN_TIME, min(MAX_TIME, v)) for v in values]
     assert computed(values, size, 0) == [max(MIN_TIME, v // size * size) for v in values]
+
+
+def test_times_of_one_window_are_said_to_be_in_one() -> None:
+    times = np.array([12, 19, 10], dtype=np.int64)
+    starts = np.empty_like(times)
+    assert starts_of(times.ctypes.data, 3, 10, 0, starts.ctypes.data)
+    assert not starts_of(times.ctypes.data, 3, 5, 0, starts.ctypes.data)

@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamlib.aggregates import AccumulatorPlan, Count, Last, Max, Sum
+from streamlib.kernels.keys import KeyEncoder
 from streamlib.state import Expiry, SlotTable
+from streamlib.state.slot_cache import SlotCache
 from streamlib.state.slots import collect_slots
 
 KINDS = {"exact": pa.int64(), "bytes": pa.string(), "decimal": pa.decimal128(30, 2)}
@@ -162,3 +164,16 @@ def test_differential_slots_are_due_when_their_last_row_is_older_than_the_ttl(
             del alive[slot]
         if rise == 90:
             expiry.renumbered(np.array(sorted(alive), dtype=np.int64), last)
+
+
+def test_a_cache_that_was_cleared_takes_nothing_in_until_it_is_asked_again() -> None:
+    encoder, cache = KeyEncoder([pa.int64()]), SlotCache()
+    keys = encoder.encode([pa.array(np.arange(100))], 100)
+    assert cache.find(keys) is None and cache.nbytes > 100_000
+    cache.clear()
+    assert cache.nbytes < 10_000, "the memory of a cleared cache is given back"
+    cache.keep(keys, np.arange(100))  # once written where the sets had been
+    assert cache.find(keys) is None
+    cache.keep(keys, np.arange(100))
+    found = cache.find(keys)
+    assert found is not None and found[0].tolist() == list(range(100)) and not len(found[1])
