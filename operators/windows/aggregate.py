@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 
 from streamlib.contracts import Operator, Output, State, Tagged, Window
-from streamlib.elements import Batch, add_time
+from streamlib.elements import Batch, Handed, add_time
 from streamlib.graph import BuildContext
 from streamlib.operators.aggregation import InputColumns, from_input
 from streamlib.operators.windows.panes import FixedPanes, Missed, Panes
@@ -101,6 +101,7 @@ class WindowOperator(PaneOperator):
         super().__init__(node, context)
         self.combine = combine
         self.late_read = context.late_read
+        self.sharing = context.workers if context.shares_memory else 0
         source = node.inputs[0].schema
         self.columns = InputColumns(source.names if node.sorts else (), node.aggregation.inputs, source)
         self.waiting = OrderedBuffer(Order.COLUMNS, len(source)) if node.sorts else None
@@ -189,6 +190,9 @@ class WindowOperator(PaneOperator):
         gathered: list[pa.RecordBatch] = []
         rows = 0
         for part in chain(self.partials(watermark), (None,)):
+            if isinstance(part, Handed):
+                yield part
+                continue
             if part is not None:
                 gathered.append(part)
                 rows += part.num_rows
@@ -198,9 +202,12 @@ class WindowOperator(PaneOperator):
                     yield Batch(together.slice(offset, limit))
                 gathered, rows = [], 0
 
-    def partials(self, watermark: int | None) -> Iterator[pa.RecordBatch]:
+    def partials(self, watermark: int | None) -> Iterator[Handed | pa.RecordBatch]:
         """Takes out, as partial results, what a watermark closes."""
-        yield from self.panes.partials(watermark)
+        if self.sharing:
+            yield from self.panes.handed(watermark, self.sharing)
+        else:
+            yield from self.panes.partials(watermark)
 
     def on_barrier(self) -> Iterator[Output]:
         """Partial results go out before a barrier: a combiner has no state of its own."""
@@ -253,6 +260,12 @@ class MergeOperator(PaneOperator):
     def on_batch(self, batch: Batch, side: int = 0) -> Iterator[Output]:
         """Merges partial results."""
         self.panes.merge(batch.rows)
+        self.check_open()
+        return iter(())
+
+    def on_handed(self, handed: Handed) -> Iterator[Output]:
+        """Merges what a worker of this process has handed over."""
+        self.panes.take_in(handed.state)
         self.check_open()
         return iter(())
 

@@ -18,9 +18,9 @@ import pyarrow as pa
 
 from streamlib.aggregates import AccumulatorPlan
 from streamlib.contracts import State, Window
-from streamlib.elements import MAX_TIME, MIN_TIME, Batch, add_time
+from streamlib.elements import MAX_TIME, MIN_TIME, Batch, Handed, add_time
 from streamlib.operators.windows.tumbling import TumblingWindow
-from streamlib.state import Closed, PaneStore, Tumbling
+from streamlib.state import Closed, HandedPane, HandingStore, PaneStore, Tumbling
 
 Int64s = npt.NDArray[np.int64]
 Selection = npt.NDArray[np.bool_]
@@ -114,6 +114,14 @@ class Panes(ABC):
     def partials(self, watermark: int | None) -> Iterator[pa.RecordBatch]:
         """Takes out, as partial results, what windows are made of that the watermark closes; all for None."""
 
+    def handed(self, watermark: int | None, workers: int) -> Iterator[Handed | pa.RecordBatch]:
+        """As `partials`, but what can be is handed to workers of this process as it is."""
+        yield from self.partials(watermark)
+
+    def take_in(self, shares: Sequence[HandedPane]) -> None:
+        """Adds what another worker has handed over."""
+        raise NotImplementedError(f"{type(self).__name__} hands nothing over")
+
     @abstractmethod
     def closing_watermark(self, watermark: int) -> int:
         """The largest watermark up to `watermark` that closes a window."""
@@ -162,7 +170,7 @@ class FixedPanes(Panes):
     ) -> None:
         self.window = window
         self.lateness = lateness
-        self.store = PaneStore(key_fields, plan)
+        self.store: HandingStore = HandingStore(key_fields, plan)
         tumbles = isinstance(window, TumblingWindow)
         self.rule = Tumbling(window.size, window.offset) if tumbles else None  # type: ignore[attr-defined]
         self.checked: int | None = None
@@ -224,6 +232,18 @@ class FixedPanes(Panes):
     def partials(self, watermark: int | None) -> Iterator[pa.RecordBatch]:
         for starts in self.store.gathered(self._due(watermark)):
             yield self.store.partials(*starts)
+
+    def handed(self, watermark: int | None, workers: int) -> Iterator[Handed | pa.RecordBatch]:
+        for starts in self.store.gathered(self._due(watermark)):
+            if not all(self.store.hands_over(start) for start in starts):
+                yield self.store.partials(*starts)
+                continue
+            for worker, shares in self.store.hand_over(starts, workers):
+                rows = sum(len(share.entries) for share in shares)
+                yield Handed(worker, shares, rows, sum(share.nbytes for share in shares))
+
+    def take_in(self, shares: Sequence[HandedPane]) -> None:
+        self.store.take_in(shares)
 
     def closing_watermark(self, watermark: int) -> int:
         return add_time(self.complete(watermark), self.lateness)

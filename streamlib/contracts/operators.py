@@ -20,7 +20,7 @@ from typing import ClassVar
 
 import pyarrow as pa
 
-from streamlib.elements import Batch, BlockEnd
+from streamlib.elements import Batch, BlockEnd, Handed
 from streamlib.errors import StreamlibError
 
 
@@ -49,7 +49,7 @@ class Refusal:
     """How often each row was tried, where the step itself tries again; by its policy when None."""
 
 
-Output = Batch | Tagged | Wait | Refusal
+Output = Batch | Handed | Tagged | Wait | Refusal
 State = Mapping[str, pa.Table]
 """State tables by name: open data, rows hold keys and never slots."""
 
@@ -68,6 +68,10 @@ class Operator:
     def on_batch(self, batch: Batch, side: int = 0) -> Iterable[Output]:
         """Rows on input `side` (0 for the first). Yields output; batches of at most `batch_rows`."""
         return ()
+
+    def on_handed(self, handed: Handed) -> Iterable[Output]:
+        """State of a step of the same process, which the two know: only where a step hands such over."""
+        raise NotImplementedError(f"{type(self).__name__} takes no state that is handed over")
 
     def check(self, batch: Batch, side: int = 0) -> None:
         """Raises for a row that `on_batch` could not take, and changes nothing.

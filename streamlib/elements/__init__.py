@@ -11,6 +11,7 @@ from streamlib.elements.control import (
     Idle,
     Watermark,
 )
+from streamlib.elements.handed import Handed
 from streamlib.elements.times import (
     MAX_TIME,
     MIN_TIME,
@@ -31,6 +32,7 @@ __all__ = [
     "Control",
     "Element",
     "End",
+    "Handed",
     "Idle",
     "Origin",
     "Watermark",

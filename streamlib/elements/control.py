@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from streamlib.elements.batch import Batch
+from streamlib.elements.handed import Handed
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,4 +50,4 @@ class End:
 
 
 Control = Watermark | Idle | Active | Barrier | BlockEnd | End
-Element = Batch | Control
+Element = Batch | Handed | Control

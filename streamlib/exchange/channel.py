@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 
-from streamlib.elements import Batch, Element
+from streamlib.elements import Batch, Element, Handed
 
 CHANNEL_BYTES_MAX = 8 * 1024 * 1024
 
@@ -34,7 +34,7 @@ class Channel:
         """Whether a batch can be offered now."""
         return self.in_flight_bytes < self.bytes_max
 
-    def offer(self, batch: Batch) -> bool:
+    def offer(self, batch: Batch | Handed) -> bool:
         """Adds a batch unless the limit is reached; says whether it did."""
         size = batch.nbytes
         with self._lock:
@@ -47,7 +47,7 @@ class Channel:
 
     def send(self, control: Element) -> None:
         """Adds an element that is no batch."""
-        assert not isinstance(control, Batch), "batches are offered"
+        assert not isinstance(control, (Batch, Handed)), "batches are offered"
         with self._lock:
             self._queue.append(control)
 
@@ -57,7 +57,7 @@ class Channel:
             if not self._queue:
                 return None
             element = self._queue.popleft()
-            if not isinstance(element, Batch):
+            if not isinstance(element, (Batch, Handed)):
                 return element, False
             was_full = self.in_flight_bytes >= self.bytes_max
             self.in_flight_bytes -= self._sizes.popleft()

@@ -38,6 +38,7 @@ class BuildContext:
         worker: index of the worker it is built for.
         workers: how many there are.
         batch_rows: the largest batch it may yield.
+        shares_memory: whether all workers are in this process, so that one may read what another has made.
         needs_order: whether ties in event time can come from several splits or workers.
         wanted: the columns of its result that are read; None for all.
         late_read: whether somebody reads the step's `late` output.
@@ -54,6 +55,7 @@ class BuildContext:
     worker: int = 0
     workers: int = 1
     batch_rows: int = 65_536
+    shares_memory: bool = False
     needs_order: bool = False
     wanted: frozenset[str] | None = None
     late_read: bool = False

@@ -14,6 +14,7 @@ from streamlib.elements import (
     BlockEnd,
     Element,
     End,
+    Handed,
     Idle,
     Watermark,
 )
@@ -86,6 +87,9 @@ class Receiver:
             return self._watermark(number, element.time)
         if isinstance(element, BlockEnd):
             return self._block_end(element)
+        if isinstance(element, Handed):
+            self._worker.rows_in[self._step] += element.rows
+            return iter(self._worker.operators[self._step].on_handed(element))
         if isinstance(element, Barrier):
             return self._barrier_met(number, element.checkpoint)
         if isinstance(element, Idle):

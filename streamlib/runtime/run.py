@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from streamlib.contracts import NewLoop, State
 from streamlib.elements import MIN_TIME
@@ -101,6 +101,9 @@ class SharedRun:
         options: limits and the clock.
     """
 
+    shares_memory: ClassVar[bool] = True
+    """Whether all workers are in this process."""
+
     def __init__(self, plan: Plan, options: RunOptions) -> None:
         self.plan = plan
         self.options = options
@@ -150,6 +153,7 @@ class SharedRun:
             worker=worker,
             workers=self.plan.workers,
             batch_rows=self.options.batch_rows,
+            shares_memory=self.shares_memory,
             needs_order=step.needs_order,
             wanted=step.wanted,
             late_read=step.late_read,

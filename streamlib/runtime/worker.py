@@ -19,6 +19,7 @@ from streamlib.elements import (
     Batch,
     Element,
     End,
+    Handed,
     Idle,
     Origin,
 )
@@ -395,6 +396,11 @@ class Worker:
                 else:
                     frame.parts.append((edge, self.index, output))
             return
+        if isinstance(output, Handed):
+            self.rows_out[frame.step] += output.rows
+            edges = (edge for edge in reversed(step.edges) if edge.tag is None)
+            frame.parts.extend((edge, output.worker, output) for edge in edges)
+            return
         for edge in reversed(step.edges):
             if edge.keys is not None:
                 frame.parts.extend((edge, worker, output) for worker in range(self.run.plan.workers))  # type: ignore[misc]
@@ -411,7 +417,7 @@ class Worker:
             self._receive(edge.target, number, element)
             return True
         channel: Channel = self.run.channels[edge.target, number, worker]
-        if isinstance(element, Batch):
+        if isinstance(element, (Batch, Handed)):
             if not channel.offer(element):
                 self._ready[stage] = channel.admits
                 return False

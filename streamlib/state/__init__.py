@@ -11,6 +11,7 @@ whole when the window closes. Panes are identified by the window's start::
             closed = store.pop(start)         # closed.keys: RecordBatch, closed.results: list of arrays
 
 * `PaneStore`: add rows, merge partial results, pop panes, snapshot and restore.
+* `HandingStore`: one that gives its panes to other workers of the process, and takes theirs.
 * `Tumbling`: windows whose starts the kernel computes itself.
 * `TwoStacks`: panes of slices of time, and the sum over the latest of them, for windows that overlap.
 * `SlotTable`: aggregates per key, without windows; a slot per key, and keys that are freed one by one.
@@ -24,19 +25,20 @@ whole when the window closes. Panes are identified by the window's start::
 * `OrderedBuffer`: rows that wait until the watermark has passed them, and come out in order.
 * `StepStates`, `ArrayStates`: what functions of the user's keep of keys.
 
-Modules: `panes` (the store), `pane` (one pane's memory and growth), `directory` (window start to
-pane, as the kernels read it), `fused` (the generated loop of a plan), `probe` (the loop that finds
-records), `values` and `value_store` (values that are no words, beside the records), `slots` (one pane
-that never closes), `placed` and `two_stacks` (slices), `sessions`, `bars` (`bar_kernels` has its loop),
-`hops` (`hop_kernels`), `numbered`, `seen`, `last_rows`, `expiry`, `ordered` (`gathering` takes rows of
-several batches), `layout` (what lies where in the blocks that Python and kernels share). Rooms: `collected`
-(what is no few words per key), `joins`, `rolling` (the last rows of each key), `steps` (functions of the
-user's).
+Modules: `panes` (the store), `pane` (one pane's memory and growth), `directory` (window start to pane, as the
+kernels read it), `fused` (the generated loop of a plan), `probe` (the loop that finds records), `handing`
+(panes that go to other workers; `handed_probe` finds their records), `values` and `value_store` (values that
+are no words, beside the records), `slots` (one pane that never closes), `placed` and `two_stacks` (slices),
+`sessions`, `bars` (`bar_kernels` has its loop), `hops` (`hop_kernels`), `numbered`, `seen`, `last_rows`,
+`expiry`, `ordered` (`gathering` takes rows of several batches), `layout` (what lies where in the blocks that
+Python and kernels share). Rooms: `collected` (what is no few words per key), `joins`, `rolling` (the last
+rows of each key), `steps` (functions of the user's).
 """
 
 from streamlib.state.bars import BarSize, BarTable, OverBars
 from streamlib.state.closed import Closed, Tumbling, concat
 from streamlib.state.expiry import Expiry
+from streamlib.state.handing import HandedPane, HandingStore
 from streamlib.state.hops import HopTable
 from streamlib.state.joins.asof import AsOfStore
 from streamlib.state.joins.interval import IntervalStore
@@ -62,6 +64,8 @@ __all__ = [
     "Closed",
     "ClosedSessions",
     "Expiry",
+    "HandedPane",
+    "HandingStore",
     "HopTable",
     "IntervalStore",
     "LastRows",

@@ -132,6 +132,41 @@ def merge_panes_kernel(plan: AccumulatorPlan) -> Kernel[..., int]:
     return generated("merge_panes", text.source(), SIGNATURE, "streamlib.state.fused")
 
 
+def merge_handed_kernel(plan: AccumulatorPlan, long_keys: bool) -> Kernel[..., int]:
+    """The kernel ``merge_handed(first_entry, entries, call) -> entry`` that merges records of another pane.
+
+    The entries are at CALL_KEY_VALUES, the other pane's records at CALL_SOURCE and its arena at
+    CALL_KEY_DATA; the descriptor of the pane that takes them is at CALL_DIRECTORY. It stops at an entry
+    that this one lacks room for. For plans that keep all in words.
+    """
+    assert not plan.kept and not plan.collected, "what lies beside the records is not merged"
+    body = _merge_body(plan, Variant(KeyKind.EXACT, False, ()))
+    record_words = layout.RECORD_STATE + len(plan.words)
+    text = _Text()
+    text.imports.update(body.imports)
+    text.use("streamlib.kernels.memory", "load_i64", "load_u64", "store_i64")
+    text.use("streamlib.state.handed_probe", "adopt", "find_handed", "handed_record")
+    text.add(
+        "def merge_handed(first_entry, entries, call):",
+        f"    given = call[{layout.CALL_KEY_VALUES}]",
+        f"    source = call[{layout.CALL_SOURCE}]",
+        f"    arena = call[{layout.CALL_KEY_DATA}]",
+        f"    pane = call[{layout.CALL_DIRECTORY}]",
+        f"    report = call[{layout.CALL_REPORT}]",
+        "    for at in range(first_entry, entries):",
+        "        entry = load_u64(given, at)",
+        f"        other = handed_record(entry, source, {record_words})",
+        f"        record, place = find_handed(pane, entry, other, arena, {long_keys}, {record_words})",
+        "        if record == 0:",
+        f"            if not adopt(pane, entry, place, other, arena, {long_keys}, {record_words}, report):",
+        "                return at",
+        "            continue",
+        *("        " + line for line in body.each[1:]),
+        "    return entries",
+    )
+    return generated("merge_handed", text.source(), SIGNATURE, "streamlib.state.fused")
+
+
 def _frame(name: str, plan: AccumulatorPlan, variant: Variant, body: _Body) -> Kernel[..., int]:
     """A kernel that serves rows [first_row, rows) and returns the row it stopped at.
 

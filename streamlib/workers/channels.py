@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from streamlib.elements import Active, Barrier, Batch, BlockEnd, Element, End, Idle, Watermark
+from streamlib.elements import Active, Barrier, Batch, BlockEnd, Element, End, Handed, Idle, Watermark
 from streamlib.exchange import Channel
 from streamlib.workers.link import Link
 from streamlib.workers.rows import write_batch
@@ -38,7 +38,8 @@ class OutgoingChannel(Channel):
         super().__init__(bytes_max)
         self._link, self._worker, self._number, self._entering = link, worker, number, entering
 
-    def offer(self, batch: Batch) -> bool:
+    def offer(self, batch: Batch | Handed) -> bool:
+        assert isinstance(batch, Batch), "nothing is handed to another process"
         if not self.admits():
             return False
         size = batch.nbytes

@@ -176,6 +176,8 @@ class WorkerRun(SharedRun):
         link: to all others.
     """
 
+    shares_memory = False
+
     def __init__(self, plan: Plan, options: RunOptions, index: int, link: Link) -> None:
         super().__init__(plan, options)
         self.index, self.link = index, link

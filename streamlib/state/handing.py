@@ -1,0 +1,152 @@
+"""Panes that go to other workers of the process as they are: each merges the records of its own keys from them.
+
+The worker that has closed a pane says which records are whose, and touches it no more. The others read
+it at the same time. No row is built, no key is hashed twice, and nothing is copied but what is new.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from streamlib.aggregates.plan import AccumulatorPlan
+from streamlib.kernels._jit import Kernel, inline, kernel
+from streamlib.kernels.hashing import LONG_TAG, bytes_word, hash_word
+from streamlib.kernels.keys import KeyKind
+from streamlib.kernels.memory import I64, load_i64, load_u64
+from streamlib.state import layout
+from streamlib.state.fused import merge_handed_kernel
+from streamlib.state.pane import Pane, address
+from streamlib.state.panes import PaneStore
+
+Int64s = npt.NDArray[np.int64]
+Uint64s = npt.NDArray[np.uint64]
+
+_HALF = np.uint64(32)
+_ONE = np.uint64(1)
+_GROUP_SHIFT = np.uint64(56)
+_GROUP_BITS = np.int64(8)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HandedPane:
+    """What one worker gets of a pane.
+
+    Attributes:
+        start: the window's start, ns.
+        pane: where the records are; nobody changes it any more.
+        entries: for each record of the worker's keys, in slot order, the upper half of its key's hash,
+            and its slot + 1.
+    """
+
+    start: int
+    pane: Pane
+    entries: Uint64s
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of these records."""
+        return len(self.entries) * int(self.pane.records.strides[0])
+
+
+class HandingStore(PaneStore):
+    """A pane store that gives its panes to other stores of the process, and takes theirs.
+
+    Args:
+        key_fields: the key columns; none for windows over all rows.
+        plan: what to aggregate.
+    """
+
+    def __init__(self, key_fields: Sequence[pa.Field], plan: AccumulatorPlan) -> None:
+        super().__init__(key_fields, plan)
+        self._merge_handed: Kernel[..., int] | None = None
+
+    def hands_over(self, start: int) -> bool:
+        """Whether the records of a pane say all: its keys and its state. Else it goes as rows, by `partials`."""
+        if self.plan.kept or self.plan.collected or not self._records_have_keys:
+            return False
+        return int(self._panes[start].descriptor[layout.PANE_NULL_SLOT]) == 0
+
+    def hand_over(self, starts: Iterable[int], workers: int) -> Iterator[tuple[int, list[HandedPane]]]:
+        """Takes panes out, and yields what each worker gets of them; only those that get something."""
+        shares: list[list[HandedPane]] = [[] for _ in range(workers)]
+        for start in starts:
+            pane = self._take_out(start)
+            entries, ends = np.empty(pane.count, dtype=np.uint64), np.zeros(workers + 1, dtype=np.int64)
+            arena = int(pane.descriptor[layout.PANE_ARENA])
+            records = pane.records
+            part_records(
+                address(records), records.strides[0], arena, self._kind is KeyKind.BYTES, entries, ends
+            )
+            bounds = ends.tolist()
+            for worker, share in enumerate(shares):
+                if bounds[worker + 1] > bounds[worker]:
+                    share.append(HandedPane(start, pane, entries[bounds[worker] : bounds[worker + 1]]))
+        return ((worker, share) for worker, share in enumerate(shares) if share)
+
+    def take_in(self, shares: Iterable[HandedPane]) -> None:
+        """Merges what other stores with the same keys and plan have handed over."""
+        if self._merge_handed is None:
+            self._merge_handed = merge_handed_kernel(self.plan, self._kind is KeyKind.BYTES)
+        call, report = self._call, self._report
+        for share in shares:
+            if share.start not in self._panes:
+                self._slots_expected = len(share.entries)
+                report[layout.REPORT_REASON], report[layout.REPORT_START] = layout.NO_PANE, share.start
+                self._make_room()
+            mine: Pane = self._panes[share.start]
+            call[layout.CALL_SOURCE] = address(share.pane.records)
+            call[layout.CALL_KEY_DATA] = share.pane.descriptor[layout.PANE_ARENA]
+            call[layout.CALL_KEY_VALUES] = address(share.entries)
+            done, count = 0, len(share.entries)
+            while True:
+                call[layout.CALL_DIRECTORY] = address(mine.descriptor)
+                done = self._merge_handed(done, count, call)
+                if done == count:
+                    break
+                self._make_room()
+        # What came in may hold a null as the first or last value: from now on it can be replaced.
+        self._nullable = [True] * len(self._nullable)
+
+
+@inline
+def record_half(word: I64, arena: I64, long_keys: bool) -> I64:
+    """The upper half of the hash of a record's key, as the key's rows have it."""
+    if long_keys and word >= LONG_TAG:
+        kept = arena + np.int64(word - LONG_TAG)
+        word = bytes_word(kept + 8, load_i64(kept, 0), np.int64(0))
+    return hash_word(word) >> _HALF
+
+
+@kernel("void(int64, int64, int64, boolean, uint64[::1], int64[::1])")
+def part_records(
+    record: I64, record_bytes: I64, arena: I64, long_keys: bool, entries: Uint64s, ends: Int64s
+) -> None:
+    """Sorts records by the worker of their keys, as `keys.partition` sends rows, and keeps their order.
+
+    Args:
+        record: address of the first one.
+        entries: one for each record, written: the upper half of the key's hash, and slot + 1.
+        ends: (workers + 1) zeros; becomes where each worker's entries begin.
+    """
+    workers, count = np.int64(len(ends) - 1), len(entries)
+    found = np.empty(count, dtype=np.uint64)
+    for slot in range(count):
+        half = record_half(load_u64(record, 0), arena, long_keys)
+        found[slot] = (half << _HALF) | np.uint64(slot + 1)
+        worker = (np.int64(found[slot] >> _GROUP_SHIFT) * workers) >> _GROUP_BITS
+        ends[worker + 1] += 1
+        record += record_bytes
+    for part in range(workers):
+        ends[part + 1] += ends[part]
+    for slot in range(count):
+        worker = (np.int64(found[slot] >> _GROUP_SHIFT) * workers) >> _GROUP_BITS
+        entries[ends[worker]] = found[slot]
+        ends[worker] += 1
+    for part in range(workers, 0, -1):
+        ends[part] = ends[part - 1]
+    ends[0] = 0
