@@ -294,10 +294,8 @@ def _add_body(plan: AccumulatorPlan, variant: Variant) -> _Body:
         before.append(f"orders = call[{layout.CALL_ORDER}]")
         before.append(f"order_step = call[{layout.CALL_ORDER_STEP}]")
         before.append("order_rise = 1 - order_step")
-        before.append(f"subs = call[{layout.CALL_SUB}]")
-        before.append(f"sub_step = call[{layout.CALL_SUB_STEP}]")
         each.append("order = load_i64(orders, at * order_step) + at * order_rise")
-        each.append("place = load_i64(times, at), order, load_i64(subs, at * sub_step)")
+        each.append("place = load_i64(times, at), order")
     else:
         each.append("place = (load_i64(times, at),)")
     loads: dict[tuple[int, str], str] = {}
@@ -311,7 +309,7 @@ def _add_body(plan: AccumulatorPlan, variant: Variant) -> _Body:
         if nullable:
             each.append(f"valid{index} = validity{index} == 0 or is_valid(validity{index}, bit{index} + at)")
     each.append(f"store_i64(record, {head}, load_i64(record, {head}) + 1)")
-    arguments = "place[0], place[1], place[2]" if plan.ordered else "place[0]"
+    arguments = "place[0], place[1]" if plan.ordered else "place[0]"
     for place in plan.placed:
         if not place.accumulator.keeps_values:
             each += _add_lines(text, place, head + place.word, variant.nullable[place.input], arguments)
@@ -351,7 +349,7 @@ def _merge_body(plan: AccumulatorPlan, variant: Variant) -> _Body:
         if not place.accumulator.keeps_values
     ]
     body = _Body(text.imports, before, each, False)
-    place_words = 3 if plan.ordered else 1
+    place_words = 2 if plan.ordered else 1
     _add_kept(
         text,
         plan,

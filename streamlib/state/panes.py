@@ -107,7 +107,6 @@ class PaneStore:
         inputs: Sequence[pa.Array],
         time: Int64s,
         order: Int64s | int | None = None,
-        sub: Int64s | None = None,
     ) -> None:
         """Adds the rows of a batch; opens panes as needed. One call without the GIL, as a rule.
 
@@ -116,8 +115,8 @@ class PaneStore:
             starts: the window start of each row, ns, or a rule for them.
             inputs: the plan's inputs.
             time: event times, ns.
-            order, sub: what decides ties in time; `order` is needed where the plan is ordered. An int is
-                that of the first row, and the others count on from it.
+            order: what decides ties in time; needed where the plan is ordered. An int is that of the
+                first row, and the others count on from it.
         """
         rows = len(time)
         inputs = self.plan.columns(inputs)
@@ -133,12 +132,9 @@ class PaneStore:
                 orders = self._first_order
             else:
                 orders = np.ascontiguousarray(order)
-            sub = self._zeros if sub is None else np.ascontiguousarray(sub)
-            kept += [orders, sub]
+            kept.append(orders)
             call[layout.CALL_ORDER] = address(orders)
             call[layout.CALL_ORDER_STEP] = 0 if orders is self._first_order else 1
-            call[layout.CALL_SUB] = address(sub)
-            call[layout.CALL_SUB_STEP] = 0 if sub is self._zeros else 1
         if isinstance(starts, Tumbling):
             call[layout.CALL_STARTS] = 0
             call[layout.CALL_SIZE] = starts.size
@@ -168,8 +164,7 @@ class PaneStore:
             self._winners.begin(inputs, rows)
         self._run(kernel, keys, rows)
         if self._collecting is not None and rows:
-            known = None if sub is self._zeros else sub
-            self._collecting.add(self._by_number, self._located(rows), inputs, time, order, known)
+            self._collecting.add(self._by_number, self._located(rows), inputs, time, order)
         del kept, encoded
 
     def _adding(self, variant: Variant) -> Kernel[..., int]:

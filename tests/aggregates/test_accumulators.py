@@ -130,12 +130,12 @@ def test_integer_extremes(values: list[int], cut: int, name: str) -> None:
     assert words.view(np.uint64).tolist() == [[(min if name == "min" else max)(shifted)]]
 
 
-EVENTS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=12)
+EVENTS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 4)), min_size=1, max_size=12)
 
 
 @given(EVENTS, st.integers(0, 12), st.sampled_from(["first", "last"]), st.booleans())
 def test_edges_by_time_and_then_order_or_arrival(
-    events: list[tuple[int, int, int]], cut: int, name: str, ordered: bool
+    events: list[tuple[int, int]], cut: int, name: str, ordered: bool
 ) -> None:
     accumulator = edge_of(name, pa.int64(), ordered)
     if ordered:
@@ -155,7 +155,7 @@ def test_edges_keep_whether_the_value_is_null() -> None:
         accumulator = edge_of("last", pa.int64(), ordered)
         assert accumulator.style is Style.EDGE and accumulator.add_nullable is not None
         record = fresh(accumulator)
-        place = (0, 0) if ordered else ()
+        place = (0,) if ordered else ()
         accumulator.add_nullable(record.ctypes.data, PLACES, 5, *place, 1, True)
         assert record[-2] == 1
         accumulator.add_nullable(record.ctypes.data, PLACES, 6, *place, 1, False)

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from streamlib.aggregates import Aggregate
 
-Row = tuple[int, int, int, int, tuple[Any, ...]]  # time, order, sub, arrival, inputs
+Row = tuple[int, int, int, tuple[Any, ...]]  # time, order, arrival, inputs
 
 
 def canonical(value: Any) -> Any:
@@ -35,7 +35,6 @@ class Simulator:
         inputs: list[pa.Array],
         time: list[int],
         order: list[int] | None,
-        sub: list[int] | None,
     ) -> None:
         columns = [column.to_pylist() for column in keys.columns]
         values = [column.to_pylist() for column in inputs]
@@ -45,7 +44,6 @@ class Simulator:
             row = (
                 time[i],
                 order[i] if order else 0,
-                sub[i] if sub else 0,
                 self.arrivals,
                 tuple(column[i] for column in values),
             )
@@ -66,8 +64,8 @@ def expected(name: str, index: int | None, kind: Any, rows: list[Row]) -> Any:
         return len(rows)
     in_order = sorted(rows)
     if name in ("first", "last"):
-        return in_order[0 if name == "first" else -1][4][index]
-    values = [row[4][index] for row in rows if row[4][index] is not None]
+        return in_order[0 if name == "first" else -1][3][index]
+    values = [row[3][index] for row in rows if row[3][index] is not None]
     if name == "count":
         return len(values)
     if name == "sum":

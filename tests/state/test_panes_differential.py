@@ -119,20 +119,18 @@ def test_differential_store_equals_simulator(kind: str, ordered: bool, nulls: bo
                 draw_input(rng, rows, INTS, pa.int32(), nulls),
             ]
             order = np.array([position + rng.randrange(rows) for _ in range(rows)], dtype=np.int64)
-            sub = np.arange(rows, dtype=np.int64) if rng.random() < 0.5 and ordered else None
-            if sub is None:
+            if rng.random() < 0.5:  # else some rows are of one input row, and come in their order
                 order = position + np.random.default_rng(trial).permutation(rows).astype(np.int64)
             position += rows
             starts = [(int(t) - offset) // size * size + offset for t in time]
             given: Any = Tumbling(size, offset) if rng.random() < 0.7 else np.array(starts, dtype=np.int64)
-            rng.choice(stores).add(keys, given, inputs, time, order if ordered else None, sub)
+            rng.choice(stores).add(keys, given, inputs, time, order if ordered else None)
             simulator.add(
                 keys,
                 starts,
                 inputs,
                 time.tolist(),
                 order.tolist() if ordered else None,
-                None if sub is None else sub.tolist(),
             )
         target = stores[0]
         for other in stores[1:]:

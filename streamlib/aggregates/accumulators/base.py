@@ -24,7 +24,7 @@ class Style(Enum):
     NULL = "null"
     """Nothing, for rows where the value is null."""
     EDGE = "edge"
-    """Time, value and, for inputs that can be null, whether it is; with `order` and `sub` where kept."""
+    """Time, value and, for inputs that can be null, whether it is; with `order` where kept."""
     ROW = "row"
     """As EDGE, but the number of the row instead of its value, null or not."""
     RANK = "rank"

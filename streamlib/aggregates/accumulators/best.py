@@ -1,7 +1,7 @@
-"""The row in which a second column is least: words by, time, [order, sub,] row, place.
+"""The row in which a second column is least: words by, time, [order,] row, place.
 
-Rows are compared by (by, time, order, sub), or (by, time) and arrival; `by` is an integer that puts
-the wanted row first. `latest` is the last row by (time, order, sub) of those where `by` is not null.
+Rows are compared by (by, time, order), or (by, time) and arrival; `by` is an integer that puts
+the wanted row first. `latest` is the last row by (time, order) of those where `by` is not null.
 Values lie beside the records, whatever their type.
 """
 
@@ -28,15 +28,14 @@ def add_least(record: I64, word: I64, by: I64, time: I64, row: I64) -> None:
 
 
 @inline
-def add_least_ordered(record: I64, word: I64, by: I64, time: I64, order: I64, sub: I64, row: I64) -> None:
-    """Replaces when (by, time, order, sub) is strictly before."""
+def add_least_ordered(record: I64, word: I64, by: I64, time: I64, order: I64, row: I64) -> None:
+    """Replaces when (by, time, order) is strictly before."""
     kept = load_i64(record, word)
-    if by < kept or (by == kept and is_before(record, word + 1, time, order, sub)):
+    if by < kept or (by == kept and is_before(record, word + 1, time, order)):
         store_i64(record, word, by)
         store_i64(record, word + 1, time)
         store_i64(record, word + 2, order)
-        store_i64(record, word + 3, sub)
-        store_i64(record, word + 4, row)
+        store_i64(record, word + 3, row)
 
 
 @inline
@@ -48,13 +47,12 @@ def add_latest(record: I64, word: I64, by: I64, time: I64, row: I64) -> None:
 
 
 @inline
-def add_latest_ordered(record: I64, word: I64, by: I64, time: I64, order: I64, sub: I64, row: I64) -> None:
+def add_latest_ordered(record: I64, word: I64, by: I64, time: I64, order: I64, row: I64) -> None:
     """Replaces when not before."""
-    if not is_before(record, word + 1, time, order, sub):
+    if not is_before(record, word + 1, time, order):
         store_i64(record, word + 1, time)
         store_i64(record, word + 2, order)
-        store_i64(record, word + 3, sub)
-        store_i64(record, word + 4, row)
+        store_i64(record, word + 3, row)
 
 
 _ADD: dict[tuple[str, bool], Callable[..., None]] = {
@@ -67,7 +65,7 @@ _ADD: dict[tuple[str, bool], Callable[..., None]] = {
 
 def _make(name: str, ordered: bool) -> Accumulator:
     start = _MAX if name == "least" else _MIN
-    place = ("time", "order", "sub") if ordered else ("time",)
+    place = ("time", "order") if ordered else ("time",)
     words = (
         Word("by", "int64", start),
         *(Word(part, "int64", start) for part in place),
@@ -86,6 +84,6 @@ def best_by(name: str, ordered: bool) -> Accumulator:
     """The accumulator of the ``least`` row by another column, or the ``latest`` where that is not null.
 
     Args:
-        ordered: rows carry `order` (and perhaps `sub`).
+        ordered: rows carry `order`.
     """
     return _BEST[name, ordered]

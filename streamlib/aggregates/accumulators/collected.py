@@ -93,11 +93,11 @@ class Rows(Collected):
         assert kind is not None, "refused when the graph was built"
         if not self.placed:
             return kind
-        places = ("time", "order", "sub") if self.ordered else ("time",)
+        places = ("time", "order") if self.ordered else ("time",)
         return pa.struct([*((name, pa.int64()) for name in places), ("value", kind)])
 
     def items(
-        self, column: pa.Array, time: Int64s, order: Int64s | None, sub: Int64s | None
+        self, column: pa.Array, time: Int64s, order: Int64s | None
     ) -> tuple[Selection | None, pa.Array]:
         """The rows that are collected (None: all), and what is kept of them."""
         which, values = self.chosen(readable(column) if not self.filtered else column)
@@ -114,7 +114,7 @@ class Rows(Collected):
         places = [time]
         if self.ordered:
             assert order is not None, "rows carry their order"
-            places += [order, np.zeros(len(time), dtype=np.int64) if sub is None else sub]
+            places.append(order)
         columns = [pa.array(p if which is None else p[which]) for p in places]
         fields = list(self.item_type(column.type))
         return which, pa.StructArray.from_arrays([*columns, values], fields=fields)

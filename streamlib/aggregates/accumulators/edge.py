@@ -1,9 +1,10 @@
-"""The value of the first or last row by event time: words time, [order, sub,] value, null.
+"""The value of the first or last row by event time: words time, [order,] value, null.
 
-Values that are no words are kept beside the records: time, [order, sub,] row, place.
+Values that are no words are kept beside the records: time, [order,] row, place.
 
-With `order` and `sub` rows are compared by (time, order, sub), and the result does not depend on
-arrival. Without, a tie in time goes to the row that came first (first) or last (last).
+With `order` rows are compared by (time, order), and the result does not depend on arrival. Without, a
+tie in time goes to the row that came first (first) or last (last); with it a tie in both, which only rows
+made of one row have.
 """
 
 from __future__ import annotations
@@ -73,75 +74,67 @@ def merge_last(record: I64, source: I64, word: I64) -> None:
 
 
 @inline
-def is_before(record: I64, word: I64, time: I64, order: I64, sub: I64) -> bool:
-    """Whether (time, order, sub) is strictly before the three words at `word`."""
+def is_before(record: I64, word: I64, time: I64, order: I64) -> bool:
+    """Whether (time, order) is strictly before the two words at `word`."""
     kept = load_i64(record, word)
     if time != kept:
         return bool(time < kept)
-    kept = load_i64(record, word + 1)
-    if order != kept:
-        return bool(order < kept)
-    return bool(sub < load_i64(record, word + 2))
+    return bool(order < load_i64(record, word + 1))
 
 
 @inline
-def put_ordered(mask: I64, record: I64, word: I64, time: I64, order: I64, sub: I64, value: I64) -> None:
+def put_ordered(mask: I64, record: I64, word: I64, time: I64, order: I64, value: I64) -> None:
     """Writes the words of a row, but for null, where `mask` is -1."""
     store_where(mask, record, word, time)
     store_where(mask, record, word + 1, order)
-    store_where(mask, record, word + 2, sub)
-    store_where(mask, record, word + 3, value)
+    store_where(mask, record, word + 2, value)
 
 
 @inline
-def add_first_ordered(record: I64, word: I64, time: I64, order: I64, sub: I64, value: I64) -> None:
+def add_first_ordered(record: I64, word: I64, time: I64, order: I64, value: I64) -> None:
     """Replaces when strictly before."""
-    mask = mask_of(is_before(record, word, time, order, sub))
-    put_ordered(mask, record, word, time, order, sub, value)
+    mask = mask_of(is_before(record, word, time, order))
+    put_ordered(mask, record, word, time, order, value)
 
 
 @inline
-def add_first_ordered_nullable(
-    record: I64, word: I64, time: I64, order: I64, sub: I64, value: I64, null: bool
-) -> None:
+def add_first_ordered_nullable(record: I64, word: I64, time: I64, order: I64, value: I64, null: bool) -> None:
     """Replaces when strictly before, by a value that may be null."""
-    mask = mask_of(is_before(record, word, time, order, sub))
-    put_ordered(mask, record, word, time, order, sub, value)
-    store_where(mask, record, word + 4, np.int64(null))
+    mask = mask_of(is_before(record, word, time, order))
+    put_ordered(mask, record, word, time, order, value)
+    store_where(mask, record, word + 3, np.int64(null))
 
 
 @inline
 def merge_first_ordered(record: I64, source: I64, word: I64) -> None:
     """Replaces when strictly before."""
-    time, order, sub = load_i64(source, word), load_i64(source, word + 1), load_i64(source, word + 2)
-    mask = mask_of(is_before(record, word, time, order, sub))
-    for k in range(5):
+    time, order = load_i64(source, word), load_i64(source, word + 1)
+    mask = mask_of(is_before(record, word, time, order))
+    for k in range(4):
         store_where(mask, record, word + k, load_i64(source, word + k))
 
 
 @inline
-def add_last_ordered(record: I64, word: I64, time: I64, order: I64, sub: I64, value: I64) -> None:
+def add_last_ordered(record: I64, word: I64, time: I64, order: I64, value: I64) -> None:
     """Replaces when not before."""
-    mask = mask_of(not is_before(record, word, time, order, sub))
-    put_ordered(mask, record, word, time, order, sub, value)
+    mask = mask_of(not is_before(record, word, time, order))
+    put_ordered(mask, record, word, time, order, value)
 
 
 @inline
-def add_last_ordered_nullable(
-    record: I64, word: I64, time: I64, order: I64, sub: I64, value: I64, null: bool
-) -> None:
+def add_last_ordered_nullable(record: I64, word: I64, time: I64, order: I64, value: I64, null: bool) -> None:
     """Replaces when not before, by a value that may be null."""
-    mask = mask_of(not is_before(record, word, time, order, sub))
-    put_ordered(mask, record, word, time, order, sub, value)
-    store_where(mask, record, word + 4, np.int64(null))
+    mask = mask_of(not is_before(record, word, time, order))
+    put_ordered(mask, record, word, time, order, value)
+    store_where(mask, record, word + 3, np.int64(null))
 
 
 @inline
 def merge_last_ordered(record: I64, source: I64, word: I64) -> None:
     """Replaces when not before."""
-    time, order, sub = load_i64(source, word), load_i64(source, word + 1), load_i64(source, word + 2)
-    mask = mask_of(not is_before(record, word, time, order, sub))
-    for k in range(5):
+    time, order = load_i64(source, word), load_i64(source, word + 1)
+    mask = mask_of(not is_before(record, word, time, order))
+    for k in range(4):
         store_where(mask, record, word + k, load_i64(source, word + k))
 
 
@@ -155,7 +148,7 @@ _FUNCTIONS: dict[tuple[str, bool], tuple[Callable[..., None], ...]] = {
 
 def _make(name: str, kind: str, ordered: bool) -> Accumulator:
     start = _MAX if name == "first" else _MIN
-    place = ("time", "order", "sub") if ordered else ("time",)
+    place = ("time", "order") if ordered else ("time",)
     words = (*(Word(part, "int64", start) for part in place), Word("value", kind), Word("null", "int64"))
     suffix = "_ordered" if ordered else ""
     add, merge, add_nullable = _FUNCTIONS[name, ordered]
@@ -190,7 +183,7 @@ def edge_of(name: str, data_type: pa.DataType, ordered: bool) -> Accumulator:
     """The accumulator of ``first`` or ``last`` for values of a type.
 
     Args:
-        ordered: rows carry `order` (and perhaps `sub`).
+        ordered: rows carry `order`.
     """
     kind = decoded_type(data_type)
     return _EDGES[name, lane(kind), ordered] if is_word(kind) else _KEPT_EDGES[name, ordered]

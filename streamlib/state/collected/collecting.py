@@ -78,7 +78,6 @@ class Collecting:
         inputs: Sequence[pa.Array],
         time: Int64s,
         order: Int64s | int | None,
-        sub: Int64s | None,
     ) -> None:
         """Adds the rows of a batch.
 
@@ -100,7 +99,7 @@ class Collecting:
             if isinstance(item.collected, Rows):
                 if orders is None and order is not None:
                     orders = np.arange(order, order + len(time)) if isinstance(order, int) else order
-                which, values = item.collected.items(column, time, orders, sub)
+                which, values = item.collected.items(column, time, orders)
             else:
                 which, values = item.collected.chosen(column)
                 values = readable(values)
