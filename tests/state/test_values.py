@@ -46,7 +46,7 @@ def wanted(simulator: Simulator, start: int, aggregates: list[Any]) -> dict[Any,
     """The simulator's results, where texts are ordered by their UTF-8."""
     results = simulator.results(start, aggregates)
     for key, rows in simulator.panes[start].items():
-        values = sorted((row[4][0] for row in rows if row[4][0] is not None), key=order_of)
+        values = sorted((row[3][0] for row in rows if row[3][0] is not None), key=order_of)
         results[key][2:4] = [values[0], values[-1]] if values else [None, None]
     return results
 
