@@ -12,7 +12,11 @@ from streamlib.contracts import Block, Sink, SinkWriter, Source, Split, SplitRea
 from streamlib.errors import BuildError, ColumnNotFoundError, SinkError
 
 BLOCK_ROWS = 65_536
-"""Rows of one block of a table in memory."""
+"""The least rows of one block of a table in memory, where nothing else is asked for."""
+BLOCK_ROWS_MAX = 262_144
+BLOCK_BYTES_MAX = 16 * 1024 * 1024
+BLOCKS = 32
+"""How many blocks a large table has at least, so that several workers share it."""
 
 
 class ArrowSource(Source):
@@ -24,7 +28,7 @@ class ArrowSource(Source):
         data: a `pyarrow` Table, RecordBatch or RecordBatchReader, or any object that hands out an Arrow
             stream or array (a PyCapsule): a Polars or pandas frame, a DuckDB relation. What can be read
             only once is read whole, now.
-        block_rows: rows of one block.
+        block_rows: rows of one block; by the size of the table when None.
         name: the split's name, for messages.
 
     Raises:
@@ -36,10 +40,11 @@ class ArrowSource(Source):
     (2, 3, None)
     """
 
-    def __init__(self, data: Any, block_rows: int = BLOCK_ROWS, name: str = "arrow") -> None:
-        if block_rows < 1:
+    def __init__(self, data: Any, block_rows: int | None = None, name: str = "arrow") -> None:
+        if block_rows is not None and block_rows < 1:
             raise BuildError("block_rows= must be at least 1", got=repr(block_rows))
-        self._table, self._block_rows, self._name = _table_of(data), block_rows, name
+        self._table, self._name = _table_of(data), name
+        self._block_rows = block_rows or _block_rows(self._table)
 
     def schema(self) -> pa.Schema:
         return pa.schema([f.with_type(plain_type(f.type)) for f in self._table.schema])
@@ -62,6 +67,13 @@ class ArrowSource(Source):
 
     def describe(self) -> str:
         return f"{self._name}, {self._table.num_rows:,} rows in memory"
+
+
+def _block_rows(table: pa.Table) -> int:
+    """Large blocks cost less: one is claimed, stamped and passed on as one. Many of them keep workers busy."""
+    row_bytes = max(1, table.nbytes // max(1, table.num_rows))
+    most = min(BLOCK_ROWS_MAX, BLOCK_BYTES_MAX // row_bytes)
+    return max(BLOCK_ROWS, min(table.num_rows // BLOCKS, most))
 
 
 def _table_of(data: Any) -> pa.Table:

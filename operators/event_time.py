@@ -33,6 +33,7 @@ from streamlib.eventtime.splits import PerValues, Suspect
 from streamlib.graph import BuildContext, Node
 from streamlib.graph.plan import topological
 from streamlib.kernels.marks import advance, advance_splits
+from streamlib.kernels.times import event_times
 from streamlib.operators.map_async.node import MapAsyncNode
 
 POSITION_BITS = 40
@@ -165,7 +166,7 @@ class EventTimeOperator(Operator):
             null.row = row
             raise null
         try:
-            return times_ns(column, self.node.column)
+            return event_times(column, self.node.column)
         except DataError as error:
             error.row = _first_unfit(column, self.node.column)
             raise
