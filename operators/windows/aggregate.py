@@ -22,7 +22,8 @@ import pyarrow as pa
 from streamlib.contracts import Operator, Output, State, Tagged, Window
 from streamlib.elements import Batch, Handed, add_time
 from streamlib.graph import BuildContext
-from streamlib.operators.aggregation import InputColumns, from_input
+from streamlib.kernels.columns import Product
+from streamlib.operators.aggregation import InputColumns, Late, from_input
 from streamlib.operators.windows.panes import FixedPanes, Missed, Panes
 from streamlib.operators.windows.results import ResultBuilder
 from streamlib.operators.windows.slices import SlicedPanes
@@ -112,7 +113,7 @@ class WindowOperator(PaneOperator):
     def on_batch(self, batch: Batch, side: int = 0) -> Iterator[Output]:
         """Adds rows to their windows; yields those that are late, if somebody reads them."""
         missed = self.missed(batch)
-        refused = None
+        refused: Late | None = None
         if missed is not None:
             refused = missed.refused
             self.late += len(missed.windows)
@@ -122,13 +123,17 @@ class WindowOperator(PaneOperator):
         if self.waiting is not None:
             self.waiting.add(self.columns.of(batch, refused))
             return
-        inputs = self.columns.evaluate(batch, refused)
+        inputs = self.inputs(batch, refused)
         kept = batch if refused is None else batch.filter(~refused)
         if len(kept):
             self.take(batch, kept, inputs, missed)
             self.check_open()
             if self.combine and self.held_bytes > COMBINE_BYTES_MAX:
                 yield from self.emit(None)
+
+    def inputs(self, batch: Batch, refused: Late | None) -> Sequence[pa.Array | Product]:
+        """What the aggregates read of the rows that are not refused, as `panes` takes it."""
+        return self.columns.multiplied(batch, refused, self.panes.multiplied())
 
     def missed(self, batch: Batch) -> Missed | None:
         """The rows that are late for a window; None when none is."""

@@ -19,6 +19,7 @@ import pyarrow as pa
 from streamlib.aggregates import AccumulatorPlan
 from streamlib.contracts import State, Window
 from streamlib.elements import MAX_TIME, MIN_TIME, Batch, Handed, add_time
+from streamlib.kernels.columns import Product
 from streamlib.operators.windows.tumbling import TumblingWindow
 from streamlib.state import Closed, HandedPane, HandingStore, PaneStore, Tumbling
 
@@ -78,9 +79,13 @@ class Panes(ABC):
     def missed(self, batch: Batch) -> Missed | None:
         """The rows that are late for a window, by their marks; None when none is."""
 
+    def multiplied(self) -> frozenset[int]:
+        """The inputs that `add` takes as two factors, too."""
+        return frozenset()
+
     @abstractmethod
     def add(
-        self, keys: pa.RecordBatch, inputs: Sequence[pa.Array], batch: Batch, missed: Missed | None
+        self, keys: pa.RecordBatch, inputs: Sequence[pa.Array | Product], batch: Batch, missed: Missed | None
     ) -> None:
         """Adds rows to the windows that take them.
 
@@ -192,8 +197,11 @@ class FixedPanes(Panes):
         over = batch.mark[which] - closing[late]
         return Missed(rows, over, np.ones(len(over), dtype=np.int64), starts[late], ends[late], refused=rows)
 
+    def multiplied(self) -> frozenset[int]:
+        return self.store.multiplied()
+
     def add(
-        self, keys: pa.RecordBatch, inputs: Sequence[pa.Array], batch: Batch, missed: Missed | None
+        self, keys: pa.RecordBatch, inputs: Sequence[pa.Array | Product], batch: Batch, missed: Missed | None
     ) -> None:
         assert batch.time is not None
         starts = self.rule if self.rule is not None else self.window.starts(batch.time)

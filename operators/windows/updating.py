@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from streamlib.contracts import Output, State
 from streamlib.elements import Batch
 from streamlib.graph import BuildContext
+from streamlib.operators.aggregation import Late
 from streamlib.operators.tables.table_step import INSERT, UPDATE
 from streamlib.operators.windows.aggregate import (
     MergeOperator,
@@ -143,6 +144,10 @@ class Updating(PaneOperator):
 
 class UpdatingOperator(WindowOperator, Updating):
     """Takes rows. As a combiner it yields partial results: in the last column whether they are for a correction."""
+
+    def inputs(self, batch: Batch, refused: Late | None) -> Sequence[pa.Array]:
+        """All as columns: corrections take rows out of them."""
+        return self.columns.evaluate(batch, refused)
 
     def missed(self, batch: Batch) -> Missed | None:
         """The rows that are late, for first results and corrections."""

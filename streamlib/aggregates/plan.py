@@ -74,6 +74,8 @@ class AccumulatorPlan:
         kept: those of `placed` whose values lie beside the records.
         kept_fields: the names and types of the columns beside the records in snapshots and partial results:
             of `kept`, then of `collected`.
+        multiplied: the given inputs that only accumulators of float64 values read: their rows may come as
+            two factors.
         reads_words: for each input, whether an accumulator reads its words or nulls.
 
     >>> from streamlib.aggregates import Count, Mean, Sum
@@ -127,10 +129,21 @@ class AccumulatorPlan:
             ]
             for index in range(len(self.input_types))
         ]
+        self.multiplied = self._multiplied()
         self.reads_words = [
             any(p.by == index or (p.input == index and not p.accumulator.keeps_values) for p in self.placed)
             for index in range(len(self.input_types))
         ]
+
+    def _multiplied(self) -> frozenset[int]:
+        found = set()
+        others = {index for index, _ in self._derived} | {item.input for item in self.collected}
+        for index in set(range(self._given)) - others:
+            read = [p.accumulator for p in self.placed if index in (p.input, p.by)]
+            values = [a for a in read if a.style is Style.VALUE and a.lane == "float64"]
+            if values and all(a in values or a.style is Style.NULL for a in read):
+                found.add(index)
+        return frozenset(found)
 
     @property
     def value_types(self) -> list[pa.DataType]:

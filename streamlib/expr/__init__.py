@@ -21,6 +21,7 @@ from streamlib.expr.functions import (
     struct,
     when,
 )
+from streamlib.expr.products import factors_of
 from streamlib.expr.program import Program, refuse_aggregate
 from streamlib.expr.type_names import parse_type
 
@@ -36,6 +37,7 @@ __all__ = [
     "corr",
     "count",
     "cov",
+    "factors_of",
     "from_epoch",
     "lit",
     "named_exprs",

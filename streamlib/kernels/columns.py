@@ -75,6 +75,14 @@ def without_views(column: pa.Array) -> pa.Array:
     return column
 
 
+@dataclass(frozen=True, slots=True)
+class Product:
+    """The product of two columns without nulls, one of them float64, which nobody has computed yet."""
+
+    left: pa.Array
+    right: pa.Array
+
+
 def is_word(data_type: pa.DataType) -> bool:
     """Whether a value is one machine word: numbers, booleans, dates, times and durations, but no decimals."""
     return bool(pa.types.is_primitive(data_type) and data_type.bit_width <= 64)

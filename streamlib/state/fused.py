@@ -11,7 +11,7 @@ never goes back to a smaller kernel, so it uses few of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,12 +33,14 @@ class Variant:
         key_nulls: EXACT keys may be null.
         nullable: for each input, whether it may be null.
         placed: keys are slots of an index, and records are found by `placed_probe`.
+        factors: of inputs that come as two columns, how their words are read.
     """
 
     key_kind: KeyKind
     key_nulls: bool
     nullable: tuple[bool, ...]
     placed: bool = False
+    factors: Mapping[int, tuple[str, str]] = field(default_factory=dict)
 
 
 def add_kernel(plan: AccumulatorPlan, variant: Variant) -> Kernel[..., int]:
@@ -304,7 +306,13 @@ def _add_body(plan: AccumulatorPlan, variant: Variant) -> _Body:
         if place.accumulator.style is not Style.NULL and not place.accumulator.keeps_values:
             loads[place.input, lane] = f"{lane[0]}{place.input}"
     load = {"int64": "load_i64", "uint64": "load_u64", "float64": "load_f64"}
-    each += [f"{name} = {load[lane]}(values{index}, at)" for (index, lane), name in loads.items()]
+    for (index, lane), name in loads.items():
+        value = f"{load[lane]}(values{index}, at)"
+        if index in variant.factors:
+            left, right = (load[factor] for factor in variant.factors[index])
+            before.append(f"others{index} = call[{layout.CALL_INPUTS + layout.INPUT_WORDS * index + 3}]")
+            value = f"{left}(values{index}, at) * {right}(others{index}, at)"
+        each.append(f"{name} = {value}")
     for index, nullable in enumerate(variant.nullable):
         if nullable:
             each.append(f"valid{index} = validity{index} == 0 or is_valid(validity{index}, bit{index} + at)")

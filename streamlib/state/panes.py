@@ -13,7 +13,7 @@ from sortedcontainers import SortedDict
 
 from streamlib.aggregates.plan import AccumulatorPlan
 from streamlib.kernels._jit import Kernel
-from streamlib.kernels.columns import values_of, word_column
+from streamlib.kernels.columns import Product, values_of
 from streamlib.kernels.keys import EncodedKeys, KeyEncoder, KeyKind
 from streamlib.state import layout
 from streamlib.state.closed import Closed, Tumbling, concat
@@ -21,6 +21,7 @@ from streamlib.state.collected.collecting import Collecting
 from streamlib.state.collected.grouping import Located, locate
 from streamlib.state.directory import Directory
 from streamlib.state.fused import Variant, add_kernel, merge_kernel
+from streamlib.state.inputs import put_inputs
 from streamlib.state.key_columns import keys_of, with_fields
 from streamlib.state.pane import Pane, address
 from streamlib.state.record_keys import gives_keys, keep_keys, kept_between, keys_between
@@ -104,7 +105,7 @@ class PaneStore:
         self,
         keys: pa.RecordBatch,
         starts: Int64s | Tumbling,
-        inputs: Sequence[pa.Array],
+        inputs: Sequence[pa.Array | Product],
         time: Int64s,
         order: Int64s | int | None = None,
     ) -> None:
@@ -113,7 +114,7 @@ class PaneStore:
         Args:
             keys: the key columns, by `key_fields`.
             starts: the window start of each row, ns, or a rule for them.
-            inputs: the plan's inputs.
+            inputs: the plan's inputs; a `Product` for some of those in `multiplied`.
             time: event times, ns.
             order: what decides ties in time; needed where the plan is ordered. An int is that of the
                 first row, and the others count on from it.
@@ -143,22 +144,14 @@ class PaneStore:
             starts = np.ascontiguousarray(starts)
             kept.append(starts)
             call[layout.CALL_STARTS] = address(starts)
-        for index, column in enumerate(inputs):
-            if not self.plan.reads_words[index]:
-                continue
-            words = word_column(column)
-            kept.append(words)
-            at = layout.CALL_INPUTS + layout.INPUT_WORDS * index
-            call[at] = words.values
-            call[at + 1] = words.validity
-            call[at + 2] = words.bit
-            if words.validity:
-                self._nullable[index] = True
+        factors = put_inputs(self.plan, inputs, call, self._nullable, kept)
         encoded = self._set_keys(keys)
-        variant = (self._key_nulls, *self._nullable)
+        variant = (self._key_nulls, *self._nullable, *factors.items())
         kernel = self._kernels.get(variant)
         if kernel is None:
-            kernel = self._adding(Variant(self._kind, self._key_nulls, tuple(self._nullable)))
+            kernel = self._adding(
+                Variant(self._kind, self._key_nulls, tuple(self._nullable), factors=factors)
+            )
             self._kernels[variant] = kernel
         if self._winners is not None:
             self._winners.begin(inputs, rows)
@@ -166,6 +159,10 @@ class PaneStore:
         if self._collecting is not None and rows:
             self._collecting.add(self._by_number, self._located(rows), inputs, time, order)
         del kept, encoded
+
+    def multiplied(self) -> frozenset[int]:
+        """The inputs that rows may bring as two factors: those of float64 that only sums and the like read."""
+        return frozenset(index for index in self.plan.multiplied if not self._nullable[index])
 
     def _adding(self, variant: Variant) -> Kernel[..., int]:
         return add_kernel(self.plan, variant)
