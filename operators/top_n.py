@@ -29,7 +29,7 @@ from streamlib.expr.aggregating import over_columns
 from streamlib.graph import BuildContext, LostKeys, Node
 from streamlib.kernels.columns import decoded_type
 from streamlib.operators.windows.node import WindowAggregateNode
-from streamlib.operators.windows.panes import Ripe
+from streamlib.operators.windows.panes import Ripe, RipeTogether
 from streamlib.operators.windows.results import BOUNDS, ResultBuilder
 from streamlib.operators.windows.same_window import SameWindow
 from streamlib.operators.windows.session import SessionAggregateNode, SessionWindow
@@ -256,7 +256,7 @@ class RankedResults(ResultBuilder):
         *self.outer, self.list = inner.schema.names
         self.fields = node.schema
 
-    def batches(self, windows: Iterable[Ripe]) -> Iterator[Batch]:
+    def batches(self, windows: Iterable[Ripe | RipeTogether]) -> Iterator[Batch]:
         """Result rows of the windows, in their order; those of a key by their rank."""
         for batch in super().batches(windows):
             yield from self.of(batch)

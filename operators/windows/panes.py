@@ -42,6 +42,24 @@ class Ripe:
     end: int
     closed: Closed
 
+    @property
+    def bounds(self) -> list[tuple[int, int, int]]:
+        """Start and end, ns, and how many keys."""
+        return [(self.start, self.end, len(self.closed.state))]
+
+
+@dataclass(frozen=True, slots=True)
+class RipeTogether:
+    """Windows that have closed, with few keys each: all in one.
+
+    Attributes:
+        bounds: of each window start and end, ns, and how many keys.
+        closed: their keys and state, window after window.
+    """
+
+    bounds: list[tuple[int, int, int]]
+    closed: Closed
+
 
 @dataclass(frozen=True, slots=True)
 class Missed:
@@ -111,8 +129,8 @@ class Panes(ABC):
             partial: with state in the form that can be merged too.
         """
 
-    def close_in_parts(self, watermark: int | None) -> Iterator[Ripe]:
-        """As `close`; a window of many keys in parts that follow one another."""
+    def close_in_parts(self, watermark: int | None) -> Iterator[Ripe | RipeTogether]:
+        """As `close`; a window of many keys in parts that follow one another, windows of few together."""
         yield from self.close(watermark)
 
     @abstractmethod
@@ -232,10 +250,16 @@ class FixedPanes(Panes):
         for start in self._due(watermark):
             yield Ripe(start, start, self.window.end(start), self.store.pop(start, partial))
 
-    def close_in_parts(self, watermark: int | None) -> Iterator[Ripe]:
-        for start in self._due(watermark):
-            end = self.window.end(start)
-            yield from (Ripe(start, start, end, part) for part in self.store.pop_parts(start))
+    def close_in_parts(self, watermark: int | None) -> Iterator[Ripe | RipeTogether]:
+        for starts in self.store.gathered(self._due(watermark)):
+            if self.store.plain and len(starts) > 1:
+                closed, counts = self.store.pop_together(starts)
+                ends = [self.window.end(start) for start in starts]
+                yield RipeTogether(list(zip(starts, ends, counts, strict=True)), closed)
+                continue
+            for start in starts:
+                end = self.window.end(start)
+                yield from (Ripe(start, start, end, part) for part in self.store.pop_parts(start))
 
     def partials(self, watermark: int | None) -> Iterator[pa.RecordBatch]:
         for starts in self.store.gathered(self._due(watermark)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +12,7 @@ import pyarrow as pa
 from streamlib.contracts import OverlappingWindow, Window
 from streamlib.elements import Batch
 from streamlib.expr import Program
-from streamlib.operators.windows.panes import Ripe
+from streamlib.operators.windows.panes import Ripe, RipeTogether
 from streamlib.state import concat, moved_into
 
 if TYPE_CHECKING:
@@ -68,9 +68,9 @@ class ResultBuilder:
         self.finals = Program(node.aggregation.finals, self.intermediate)
         self._times, self._starts, self._ends = _Repeated(), _Repeated(), _Repeated()
 
-    def batches(self, windows: Iterable[Ripe]) -> Iterator[Batch]:
+    def batches(self, windows: Iterable[Ripe | RipeTogether]) -> Iterator[Batch]:
         """Result rows of the windows, in their order."""
-        gathered: list[Ripe] = []
+        gathered: list[Ripe | RipeTogether] = []
         rows = 0
         for window in windows:
             gathered.append(window)
@@ -81,7 +81,7 @@ class ResultBuilder:
         if gathered:
             yield from self._build(gathered)
 
-    def _build(self, windows: list[Ripe]) -> Iterator[Batch]:
+    def _build(self, windows: list[Ripe | RipeTogether]) -> Iterator[Batch]:
         result = self.whole(windows)
         memory = windows[0].closed.memory
         if memory is not None and len(windows) == 1:
@@ -90,11 +90,12 @@ class ResultBuilder:
         for offset in range(0, len(result), self.batch_rows):
             yield result if len(result) <= self.batch_rows else result.slice(offset, self.batch_rows)
 
-    def whole(self, windows: list[Ripe]) -> Batch:
+    def whole(self, windows: Sequence[Ripe | RipeTogether]) -> Batch:
         """Result rows of one window or more, in one batch."""
         parts = [w.closed for w in windows]
-        counts = [len(part.state) for part in parts]
-        times = self._times.of([w.end - 1 for w in windows], counts)
+        begins, ends_ns, each = zip(*(b for w in windows for b in w.bounds), strict=True)
+        counts = list(each)
+        times = self._times.of([end - 1 for end in ends_ns], counts)
         state = parts[0].state if len(parts) == 1 else np.concatenate([part.state for part in parts])
         kept = [concat(columns) for columns in zip(*(part.kept for part in parts), strict=True)]
         finished = parts[0].plan.finish(state, kept)
@@ -104,8 +105,8 @@ class ResultBuilder:
         if len(self.node.pane_keys) == len(self.node.keys):  # else the bounds are among them
             kind = self.node.bounds_type
             unit = _UNIT_NS[kind.unit]
-            starts = self._starts.of([w.start // unit for w in windows], counts)
-            ends = self._ends.of([w.end // unit for w in windows], counts)
+            starts = self._starts.of([start // unit for start in begins], counts)
+            ends = self._ends.of([end // unit for end in ends_ns], counts)
             columns += [pa.array(starts).view(kind), pa.array(ends).view(kind)]
         columns += self.finals.evaluate(values)
         return Batch(pa.RecordBatch.from_arrays(columns, schema=self.schema), times)

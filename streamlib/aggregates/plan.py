@@ -206,7 +206,7 @@ class AccumulatorPlan:
             DataError: an integer sum that does not fit its result type.
         """
         assert len(kept) == len(self.kept_fields), "one array per kept column"
-        rows = np.ascontiguousarray(state[:, 0])
+        rows = state[:, 0].copy()
         found = [self._finished(index, rows, state, kept) for index in range(len(self.input_types))]
         for (index, column), at in self._derived.items():
             found[index].derived[column] = found[at]  # type: ignore[index]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,9 @@ import pyarrow as pa
 from streamlib.aggregates.plan import AccumulatorPlan
 
 Int64s = npt.NDArray[np.int64]
+
+GATHERED_ROWS = 16_384
+"""How many records make panes worth a batch of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,30 @@ class Closed:
             DataError: an integer sum that does not fit its type.
         """
         return self.plan.finish(self.state, self.kept)
+
+
+def in_groups(panes: Iterable[tuple[int, int]]) -> Iterator[list[int]]:
+    """The starts of panes in groups, in order: a large one by itself, small ones together.
+
+    Args:
+        panes: start and how many keys.
+
+    >>> list(in_groups([(0, 3), (10, 5), (20, 70_000), (30, 1)]))
+    [[0, 10], [20], [30]]
+    """
+    group: list[int] = []
+    rows = 0
+    for start, count in panes:
+        if group and count >= GATHERED_ROWS:
+            yield group
+            group, rows = [], 0
+        group.append(start)
+        rows += count
+        if rows >= GATHERED_ROWS:
+            yield group
+            group, rows = [], 0
+    if group:
+        yield group
 
 
 def concat(arrays: Sequence[pa.Array]) -> pa.Array:

@@ -50,7 +50,7 @@ class HandedPane:
     @property
     def nbytes(self) -> int:
         """Bytes of these records."""
-        return len(self.entries) * int(self.pane.records.strides[0])
+        return len(self.entries) * self.pane.record_bytes
 
 
 class HandingStore(PaneStore):
@@ -67,9 +67,7 @@ class HandingStore(PaneStore):
 
     def hands_over(self, start: int) -> bool:
         """Whether the records of a pane say all: its keys and its state. Else it goes as rows, by `partials`."""
-        if self.plan.kept or self.plan.collected or not self._records_have_keys:
-            return False
-        return int(self._panes[start].descriptor[layout.PANE_NULL_SLOT]) == 0
+        return self.plain and int(self._panes[start].descriptor[layout.PANE_NULL_SLOT]) == 0
 
     def hand_over(self, starts: Iterable[int], workers: int) -> Iterator[tuple[int, list[HandedPane]]]:
         """Takes panes out, and yields what each worker gets of them; only those that get something."""

@@ -17,6 +17,7 @@ from streamlib.state.layout import (
     PANE_COUNT,
     PANE_LIMIT,
     PANE_MASK,
+    PANE_NULL_SLOT,
     PANE_NUMBER,
     PANE_RECORDS,
     PANE_START,
@@ -154,6 +155,20 @@ class Pane:
     def records(self) -> Int64s:
         """The records in slot order; shape (count, record words)."""
         return self._records[: self.count]
+
+    @property
+    def record_bytes(self) -> int:
+        """Bytes of a record."""
+        return int(self._records.strides[0])
+
+    def part(self, begin: int, end: int) -> Int64s:
+        """A descriptor of the records from `begin` to `end` alone; shape (1, PANE_WORDS)."""
+        words = self.descriptor.copy()
+        words[PANE_RECORDS] += begin * self.record_bytes
+        words[PANE_COUNT] = end - begin
+        null = int(words[PANE_NULL_SLOT])
+        words[PANE_NULL_SLOT] = null - begin if begin < null <= end else 0
+        return words.reshape(1, -1)
 
     @property
     def nbytes(self) -> int:

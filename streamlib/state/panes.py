@@ -16,7 +16,7 @@ from streamlib.kernels._jit import Kernel
 from streamlib.kernels.columns import Product, values_of
 from streamlib.kernels.keys import EncodedKeys, KeyEncoder, KeyKind
 from streamlib.state import layout
-from streamlib.state.closed import Closed, Tumbling, concat
+from streamlib.state.closed import Closed, Tumbling, concat, in_groups
 from streamlib.state.collected.collecting import Collecting
 from streamlib.state.collected.grouping import Located, locate
 from streamlib.state.directory import Directory
@@ -24,13 +24,10 @@ from streamlib.state.fused import Variant, add_kernel, merge_kernel
 from streamlib.state.inputs import put_inputs
 from streamlib.state.key_columns import keys_of, with_fields
 from streamlib.state.pane import Pane, address
-from streamlib.state.record_keys import gives_keys, keep_keys, kept_between, keys_between
+from streamlib.state.record_keys import gives_keys, keep_keys, kept_between, keys_of_records, write_state
 from streamlib.state.values import Winners
 
 Int64s = npt.NDArray[np.int64]
-
-GATHERED_ROWS = 16_384
-"""How many records make panes worth a batch of their own."""
 
 PART_ROWS = 65_536
 """Keys of a large pane whose results are made at a time: more would be new memory for each column and step."""
@@ -227,16 +224,7 @@ class PaneStore:
 
     def gathered(self, starts: Iterable[int]) -> Iterator[list[int]]:
         """Panes in groups, in order: a large one by itself, small ones together."""
-        group: list[int] = []
-        rows = 0
-        for start in starts:
-            group.append(start)
-            rows += self._panes[start].count
-            if rows >= GATHERED_ROWS:
-                yield group
-                group, rows = [], 0
-        if group:
-            yield group
+        return in_groups((start, self._panes[start].count) for start in starts)
 
     def pop(self, start: int, partial: bool = False) -> Closed:
         """Takes out the pane that starts at `start`; its memory is free once the result is.
@@ -260,6 +248,21 @@ class PaneStore:
             records = pane.records[begin:end]
             keys = self._keys_between(pane, begin, end)
             yield Closed(start, keys, records[:, self._head :], [], self.plan, memory=records)
+
+    def pop_together(self, starts: Sequence[int]) -> tuple[Closed, list[int]]:
+        """Takes out panes that are `plain`: all their keys, pane after pane, and how many each has."""
+        taken = [self._take_out(start) for start in starts]
+        panes, counts = np.array([pane.descriptor for pane in taken]), [pane.count for pane in taken]
+        width = taken[0].record_bytes
+        state = np.empty((len(self.plan.words), sum(counts)), dtype=np.int64)
+        write_state(panes, width, self._head, state)
+        keys = keys_of_records(panes, width, self.key_schema)
+        return Closed(starts[0], keys, state.T, [], self.plan), counts
+
+    @property
+    def plain(self) -> bool:
+        """Whether records have all there is, and panes can be taken out together."""
+        return self._records_have_keys and not (self.plan.kept or self.plan.collected)
 
     def peek(self, start: int) -> Closed:
         """What the pane that starts at `start` has: right as long as nothing is added."""
@@ -438,5 +441,6 @@ class PaneStore:
         return Closed(pane.start, keys, pane.records[:, self._head :], kept, self.plan)
 
     def _keys_between(self, pane: Pane, begin: int, end: int) -> pa.RecordBatch:
-        between = keys_between if self._records_have_keys else kept_between
-        return between(pane, begin, end, self.key_schema)
+        if not self._records_have_keys:
+            return kept_between(pane, begin, end, self.key_schema)
+        return keys_of_records(pane.part(begin, end), pane.record_bytes, self.key_schema)

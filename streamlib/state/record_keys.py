@@ -15,7 +15,7 @@ from streamlib.kernels.columns import is_word
 from streamlib.kernels.hashing import LONG_TAG, NULL_WORD, copy_bytes
 from streamlib.kernels.memory import I64, load_i64, load_u64, store_u64
 from streamlib.state.key_columns import canonical_floats, keys_without_views
-from streamlib.state.layout import PANE_ARENA, PANE_NULL_SLOT
+from streamlib.state.layout import PANE_ARENA, PANE_COUNT, PANE_NULL_SLOT, PANE_RECORDS
 from streamlib.state.pane import Pane, address
 
 Int32s = npt.NDArray[np.int32]
@@ -36,22 +36,25 @@ def gives_keys(schema: pa.Schema) -> bool:
     return is_word(kind) or _is_bytes(kind)
 
 
-def keys_between(pane: Pane, begin: int, end: int, schema: pa.Schema) -> pa.RecordBatch:
-    """The keys of the slots from `begin` to `end`, by `schema`.
+def keys_of_records(panes: Int64s, record_bytes: int, schema: pa.Schema) -> pa.RecordBatch:
+    """The keys of the records of panes, one pane after the other, by `schema`.
+
+    Args:
+        panes: a descriptor for each; shape (panes, PANE_WORDS).
 
     Raises:
         DataError: texts of more than 2 GB.
     """
-    kind = schema.types[0]
+    kind, rows = schema.types[0], int(panes[:, PANE_COUNT].sum())
+    null = np.zeros(rows, dtype=np.bool_)
     if _is_bytes(kind):
-        column = _bytes_between(pane, begin, end, pa.types.is_string(kind) or pa.types.is_large_string(kind))
+        column = _bytes_of_records(
+            panes, record_bytes, null, pa.types.is_string(kind) or pa.types.is_large_string(kind)
+        )
         return pa.RecordBatch.from_arrays([column.cast(kind)], schema=schema)
-    null = np.zeros(end - begin, dtype=np.bool_)
-    slot = int(pane.descriptor[PANE_NULL_SLOT]) - 1
-    if begin <= slot < end:
-        null[slot - begin] = True
-    column = typed_values(pane.records[begin:end, 0], null, kind)
-    return pa.RecordBatch.from_arrays([column], schema=schema)
+    words = np.empty(rows, dtype=np.int64)
+    write_key_words(panes, record_bytes, words, null)
+    return pa.RecordBatch.from_arrays([typed_values(words, null, kind)], schema=schema)
 
 
 def keep_keys(panes: Mapping[int, Pane], keys: pa.RecordBatch, notes: Int64s) -> None:
@@ -92,16 +95,14 @@ def _is_bytes(kind: pa.DataType) -> bool:
     return bool(texts or pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
-def _bytes_between(pane: Pane, begin: int, end: int, is_text: bool) -> pa.Array:
-    records, rows = pane.records[begin:end], end - begin
-    arena, width = int(pane.descriptor[PANE_ARENA]), records.strides[0]
+def _bytes_of_records(panes: Int64s, record_bytes: int, null: Flags, is_text: bool) -> pa.Array:
+    rows = len(null)
     offsets = np.empty(rows + 1, dtype=np.int32)
-    null = np.zeros(rows, dtype=np.bool_)
-    size = write_key_offsets(address(records), width, arena, offsets, null)
+    size = write_key_offsets(panes, record_bytes, offsets, null)
     if size > _BYTES_MAX:
         raise DataError("the keys of one batch are too large", expected="at most 2 GB", got=f"{size:,} bytes")
     data = np.empty(size + 8, dtype=np.uint8)
-    write_key_bytes(address(records), width, arena, offsets, address(data))
+    write_key_bytes(panes, record_bytes, offsets, address(data))
     validity = None
     if null.any():
         validity = pa.py_buffer(np.packbits(~null, bitorder="little"))
@@ -110,38 +111,72 @@ def _bytes_between(pane: Pane, begin: int, end: int, is_text: bool) -> pa.Array:
     return pa.Array.from_buffers(kind, rows, buffers)
 
 
-@kernel("int64(int64, int64, int64, int32[::1], bool_[::1])")
-def write_key_offsets(record: I64, record_bytes: I64, arena: I64, offsets: Int32s, null: Flags) -> I64:
+@kernel("void(int64[:, ::1], int64, int64[::1], bool_[::1])")
+def write_key_words(panes: Int64s, record_bytes: I64, words: Int64s, null: Flags) -> None:
+    """Writes the word of each record's key, and True where the key is null (EXACT keys)."""
+    row = 0
+    for pane in panes:
+        record = pane[PANE_RECORDS]
+        if pane[PANE_NULL_SLOT] != 0:
+            null[row + pane[PANE_NULL_SLOT] - 1] = True
+        for _ in range(pane[PANE_COUNT]):
+            words[row] = load_i64(record, 0)
+            record += record_bytes
+            row += 1
+
+
+@kernel("int64(int64[:, ::1], int64, int32[::1], bool_[::1])")
+def write_key_offsets(panes: Int64s, record_bytes: I64, offsets: Int32s, null: Flags) -> I64:
     """Writes where the text of each record's key begins among them all; returns their bytes.
 
     Args:
-        record: address of the first record.
+        panes: descriptors.
         offsets: one more than records; not all right where there are more than 2 GB.
         null: where a key is null, True is written.
     """
-    total = np.int64(0)
+    total, row = np.int64(0), 0
     offsets[0] = 0
-    for i in range(len(null)):
-        word = load_u64(record, 0)
-        if word >= LONG_TAG:
-            total += load_i64(arena + np.int64(word - LONG_TAG), 0)
-        elif word == NULL_WORD:
-            null[i] = True
-        else:
-            total += np.int64(word >> _TOP)
-        offsets[i + 1] = np.int32(total)
-        record += record_bytes
+    for pane in panes:
+        record, arena = pane[PANE_RECORDS], pane[PANE_ARENA]
+        for _ in range(pane[PANE_COUNT]):
+            word = load_u64(record, 0)
+            if word >= LONG_TAG:
+                total += load_i64(arena + np.int64(word - LONG_TAG), 0)
+            elif word == NULL_WORD:
+                null[row] = True
+            else:
+                total += np.int64(word >> _TOP)
+            row += 1
+            offsets[row] = np.int32(total)
+            record += record_bytes
     return total
 
 
-@kernel("void(int64, int64, int64, int32[::1], int64)")
-def write_key_bytes(record: I64, record_bytes: I64, arena: I64, offsets: Int32s, data: I64) -> None:
+@kernel("void(int64[:, ::1], int64, int32[::1], int64)")
+def write_key_bytes(panes: Int64s, record_bytes: I64, offsets: Int32s, data: I64) -> None:
     """Writes the texts of the records' keys to `data`, which has 8 bytes more than they need."""
-    for i in range(len(offsets) - 1):
-        word = load_u64(record, 0)
-        if word >= LONG_TAG:
-            kept = arena + np.int64(word - LONG_TAG)
-            copy_bytes(data + offsets[i], kept + _EIGHT, load_i64(kept, 0))
-        elif word != NULL_WORD:
-            store_u64(data + offsets[i], 0, word)  # what lies behind the text is written next
-        record += record_bytes
+    row = 0
+    for pane in panes:
+        record, arena = pane[PANE_RECORDS], pane[PANE_ARENA]
+        for _ in range(pane[PANE_COUNT]):
+            word = load_u64(record, 0)
+            if word >= LONG_TAG:
+                kept = arena + np.int64(word - LONG_TAG)
+                copy_bytes(data + offsets[row], kept + _EIGHT, load_i64(kept, 0))
+            elif word != NULL_WORD:
+                store_u64(data + offsets[row], 0, word)  # what lies behind the text is written next
+            row += 1
+            record += record_bytes
+
+
+@kernel("void(int64[:, ::1], int64, int64, int64[:, ::1])")
+def write_state(panes: Int64s, record_bytes: I64, head: I64, state: Int64s) -> None:
+    """Writes the words of all records from word `head` on, a row of `state` for each word."""
+    words, row = state.shape[0], 0
+    for pane in panes:
+        record = pane[PANE_RECORDS]
+        for _ in range(pane[PANE_COUNT]):
+            for k in range(words):
+                state[k, row] = load_i64(record, head + k)
+            record += record_bytes
+            row += 1

@@ -160,7 +160,7 @@ def typed_values(words: npt.NDArray[Any], null: npt.NDArray[np.bool_], data_type
     Args:
         words: the bits of int64, uint64 or float64 values, as int64.
     """
-    values = np.ascontiguousarray(words).view(lane(data_type))
+    values = words.copy().view(lane(data_type))  # not a part of all the state that results would keep
     mask = null if null.any() else None
     if pa.types.is_boolean(data_type):
         return pa.array(values != 0, mask=mask)
