@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
+import numpy.typing as npt
 
 from streamlib.state.layout import PANE_START, PANE_TABLE, PANE_WORDS
 from streamlib.state.pane import Pane, address
+
+Int64s = npt.NDArray[np.int64]
 
 _PLACES_MIN = 64
 _SPARSE = 8
@@ -42,6 +45,16 @@ class Directory:
             for other in kept:
                 self._put(other)
         self._put(pane)
+
+    def room(self) -> int:
+        """How many panes may be entered before it grows."""
+        return len(self._words) // _SPARSE - self._used
+
+    def entered(self, place: int) -> Int64s:
+        """The descriptor at an address where a kernel has entered a pane."""
+        self._used += 1
+        descriptor: Int64s = self._words[(place - self.address) // (8 * PANE_WORDS)]
+        return descriptor
 
     def remove(self, pane: Pane) -> None:
         """Takes a pane out; its descriptor is its own again."""

@@ -254,6 +254,7 @@ def _find_lines(plan: AccumulatorPlan, variant: Variant, head: int, key_row: str
         f"            {variant.key_nulls}, {c(layout.CALL_KEY_VALIDITY)}, {c(layout.CALL_KEY_BIT)} + {key_row},",
         f"            {c(layout.CALL_DIRECTORY)}, {c(layout.CALL_DIRECTORY_MASK)}, {c(layout.CALL_TEMPLATE)},",
         f"            {head + len(plan.words)}, {c(layout.CALL_NOTES)}, row, {c(layout.CALL_REPORT)}, found,",
+        f"            {c(layout.CALL_SPARES)},",
         "        )",
     ]
 

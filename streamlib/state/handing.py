@@ -19,9 +19,11 @@ from streamlib.kernels.hashing import LONG_TAG, bytes_word, hash_word
 from streamlib.kernels.keys import KeyKind
 from streamlib.kernels.memory import I64, load_i64, load_u64
 from streamlib.state import layout
+from streamlib.state.closed import Closed
 from streamlib.state.fused import merge_handed_kernel
 from streamlib.state.pane import Pane, address
 from streamlib.state.panes import PaneStore
+from streamlib.state.record_keys import keys_of_records, write_state
 
 Int64s = npt.NDArray[np.int64]
 Uint64s = npt.NDArray[np.uint64]
@@ -54,7 +56,7 @@ class HandedPane:
 
 
 class HandingStore(PaneStore):
-    """A pane store that gives its panes to other stores of the process, and takes theirs.
+    """A pane store whose panes go out many at a time: as results, or to other stores of the process.
 
     Args:
         key_fields: the key columns; none for windows over all rows.
@@ -64,6 +66,20 @@ class HandingStore(PaneStore):
     def __init__(self, key_fields: Sequence[pa.Field], plan: AccumulatorPlan) -> None:
         super().__init__(key_fields, plan)
         self._merge_handed: Kernel[..., int] | None = None
+
+    def pop_together(self, starts: Sequence[int]) -> tuple[Closed, list[int]]:
+        """Takes out panes that are `plain`: all their keys, pane after pane, and how many each has."""
+        taken = [self._take_out(start) for start in starts]
+        panes, counts = np.array([pane.descriptor for pane in taken]), [pane.count for pane in taken]
+        width = taken[0].record_bytes
+        state = np.empty((len(self.plan.words), sum(counts)), dtype=np.int64)
+        write_state(panes, width, self._head, state)
+        keys = keys_of_records(panes, width, self.key_schema)
+        return Closed(starts[0], keys, state.T, [], self.plan), counts
+
+    def peek(self, start: int) -> Closed:
+        """What the pane that starts at `start` has: right as long as nothing is added."""
+        return self._closed(self._panes[start])
 
     def hands_over(self, start: int) -> bool:
         """Whether the records of a pane say all: its keys and its state. Else it goes as rows, by `partials`."""
@@ -90,12 +106,11 @@ class HandingStore(PaneStore):
         """Merges what other stores with the same keys and plan have handed over."""
         if self._merge_handed is None:
             self._merge_handed = merge_handed_kernel(self.plan, self._kind is KeyKind.BYTES)
-        call, report = self._call, self._report
+        call = self._call
         for share in shares:
             if share.start not in self._panes:
                 self._slots_expected = len(share.entries)
-                report[layout.REPORT_REASON], report[layout.REPORT_START] = layout.NO_PANE, share.start
-                self._make_room()
+                self._open(share.start)
             mine: Pane = self._panes[share.start]
             call[layout.CALL_SOURCE] = address(share.pane.records)
             call[layout.CALL_KEY_DATA] = share.pane.descriptor[layout.PANE_ARENA]

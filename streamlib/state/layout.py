@@ -48,12 +48,26 @@ CALL_SOURCE = 17  # merge: address of the state words of row 0
 CALL_PREFETCH = 18  # 1: some pane is larger than the cache
 CALL_ORDER_STEP = 19  # 1, or 0 where the order of row i is the first one + i
 CALL_FOUND = 20  # where the record address of each row is wanted; 0: nowhere
-CALL_INPUTS = 21  # for each input: values, validity, bit, and the values it is multiplied by
+CALL_SPARES = 21  # address of the words of spare panes
+CALL_INPUTS = 22  # for each input: values, validity, bit, and the values it is multiplied by
 INPUT_WORDS = 4
 KEPT_WORDS = 3  # after the inputs, for each accumulator whose values lie beside the records:
 KEPT_RANKS = 0  # address of the rows' ranks
 KEPT_NOTES = 1  # address of pairs (record, window start) of records with a new winner
 KEPT_NOTED = 2  # how many there are
+
+# Panes that a kernel may open by itself.
+SPARE_WORDS = 16
+SPARE_LEFT = 0
+SPARE_NEXT = 1  # which one
+SPARE_TABLES = 2  # where the table of the first one is
+SPARE_TABLE_BYTES = 3
+SPARE_RECORDS = 4
+SPARE_RECORDS_BYTES = 5  # of one pane
+SPARE_MASK = 6
+SPARE_LIMIT = 7
+SPARE_NUMBER = 8  # that of the first one
+SPARE_LOG = 9  # address of addresses: the places of those opened
 
 # The report of a call that stopped before its last row.
 REPORT_WORDS = 4

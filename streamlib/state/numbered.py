@@ -42,6 +42,8 @@ class NumberedStore(PaneStore):
     [1, 0, 2]
     """
 
+    opens_spares = False
+
     def __init__(self, plan: AccumulatorPlan) -> None:
         super().__init__([], plan)
         self._numbers: Int64s = np.empty(0, dtype=np.int64)

@@ -37,6 +37,7 @@ _PLACES_SMALL = 2**16  # half a megabyte: a table up to here fits into the secon
 _PLACES_TINY = 2**13
 _SLOTS_MAX = 2**31
 _ARENA_MIN = 4096
+_ARENA_LEAST = 256
 _LARGE = 2**20
 _AHEAD = (256, 16) if os.name == "posix" else (4,)
 """For how many times what is needed a large array has room: memory that is not touched is not taken (on POSIX)."""
@@ -104,6 +105,12 @@ def _zeros(places: int) -> Uint64s:
     raise AssertionError("the last try returns or raises")
 
 
+_NO_BYTES = np.empty(0, dtype=np.uint8)
+_NO_KEYS: list[pa.RecordBatch] = []  # of all panes that have everything in their records
+_NO_VALUES: list[ValueStore] = []
+_NO_COLLECTED: list[Any] = []
+
+
 class Pane:
     """The state of one window.
 
@@ -145,6 +152,18 @@ class Pane:
         self.descriptor[PANE_START] = start
         self.descriptor[PANE_NUMBER] = number
         self._describe()
+
+    @classmethod
+    def of(cls, descriptor: Int64s, table: Uint64s, records: Int64s) -> Pane:
+        """A pane that a kernel has opened in memory that was made for it; see `nursery`."""
+        pane = cls.__new__(cls)
+        pane.start, pane.number = int(descriptor[PANE_START]), int(descriptor[PANE_NUMBER])
+        pane.keys, pane.values, pane.collected = _NO_KEYS, _NO_VALUES, _NO_COLLECTED
+        pane._places = pane._table = table
+        pane._records = records
+        pane._arena = _NO_BYTES
+        pane.descriptor = descriptor
+        return pane
 
     @property
     def count(self) -> int:
@@ -214,7 +233,7 @@ class Pane:
     def grow_arena(self, need: int) -> None:
         """Makes room for at least `need` more bytes of keys."""
         used = int(self.descriptor[PANE_ARENA_USED])
-        room = max(2 * len(self._arena), used + need)
+        room = max(2 * len(self._arena), used + need, _ARENA_LEAST)
         for ahead in _ahead(room // 8):
             try:
                 arena = np.empty(ahead * room, dtype=np.uint8)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,8 +23,9 @@ from streamlib.state.directory import Directory
 from streamlib.state.fused import Variant, add_kernel, merge_kernel
 from streamlib.state.inputs import put_inputs
 from streamlib.state.key_columns import keys_of, with_fields
+from streamlib.state.nursery import Nursery
 from streamlib.state.pane import Pane, address
-from streamlib.state.record_keys import gives_keys, keep_keys, kept_between, keys_of_records, write_state
+from streamlib.state.record_keys import gives_keys, keep_keys, kept_between, keys_of_records
 from streamlib.state.values import Winners
 
 Int64s = npt.NDArray[np.int64]
@@ -44,6 +45,9 @@ class PaneStore:
         key_fields: the key columns; none for windows over all rows.
         plan: what to aggregate.
     """
+
+    opens_spares: ClassVar[bool] = True
+    """Whether kernels may open panes by themselves."""
 
     def __init__(self, key_fields: Sequence[pa.Field], plan: AccumulatorPlan) -> None:
         self.key_schema = pa.schema(list(key_fields))
@@ -74,6 +78,8 @@ class PaneStore:
         self._zeros = np.zeros(layout.CHUNK, dtype=np.int64)
         self._first_order = np.zeros(1, dtype=np.int64)
         self._template = np.concatenate([np.zeros(self._head, dtype=np.int64), plan.initial])
+        self._nursery = Nursery(self._head + len(plan.words))
+        self._call[layout.CALL_SPARES] = self._nursery.address
         self._call[layout.CALL_SCRATCH] = address(self._scratch)
         self._call[layout.CALL_REPORT] = address(self._report)
         self._call[layout.CALL_TEMPLATE] = address(self._template)
@@ -249,24 +255,10 @@ class PaneStore:
             keys = self._keys_between(pane, begin, end)
             yield Closed(start, keys, records[:, self._head :], [], self.plan, memory=records)
 
-    def pop_together(self, starts: Sequence[int]) -> tuple[Closed, list[int]]:
-        """Takes out panes that are `plain`: all their keys, pane after pane, and how many each has."""
-        taken = [self._take_out(start) for start in starts]
-        panes, counts = np.array([pane.descriptor for pane in taken]), [pane.count for pane in taken]
-        width = taken[0].record_bytes
-        state = np.empty((len(self.plan.words), sum(counts)), dtype=np.int64)
-        write_state(panes, width, self._head, state)
-        keys = keys_of_records(panes, width, self.key_schema)
-        return Closed(starts[0], keys, state.T, [], self.plan), counts
-
     @property
     def plain(self) -> bool:
         """Whether records have all there is, and panes can be taken out together."""
         return self._records_have_keys and not (self.plan.kept or self.plan.collected)
-
-    def peek(self, start: int) -> Closed:
-        """What the pane that starts at `start` has: right as long as nothing is added."""
-        return self._closed(self._panes[start])
 
     def _take_out(self, start: int) -> Pane:
         pane: Pane = self._panes.pop(start)
@@ -355,6 +347,8 @@ class PaneStore:
             self._call[layout.CALL_DIRECTORY] = self._directory.address
             self._call[layout.CALL_DIRECTORY_MASK] = self._directory.mask
             begin, row = row, kernel(row, rows, self._call)
+            if self._nursery.opened:
+                self._register(self._nursery.born(self._directory))
             self._served(begin, row)
             if row == rows:
                 break
@@ -392,19 +386,15 @@ class PaneStore:
             self._call[layout.CALL_FOUND] = address(self._places)
 
     def _located(self, rows: int) -> Located:
-        """Where the rows served last belong."""
         return Located(self._places[0], self._places[1])
 
     def _make_room(self) -> None:
         reason, start = int(self._report[layout.REPORT_REASON]), int(self._report[layout.REPORT_START])
         if reason == layout.NO_PANE:
-            pane = self._new_pane(start)
-            self._next_number += 1
-            if self._collecting is not None:
-                self._collecting.open(pane)
-            self._directory.add(pane, self._panes.values())
-            self._panes[start] = pane
-            self._by_number[pane.number] = pane
+            pane = self._open(start)
+            if self.opens_spares and self.plain:
+                room = self._directory.room() - 1
+                self._next_number += self._nursery.refill(self._slots_expected, self._next_number, room)
         elif reason == layout.PANE_FULL:
             pane = self._panes[start]
             if self._winners is not None:
@@ -417,6 +407,20 @@ class PaneStore:
         if pane.is_large:
             self._large.add(pane.number)
             self._call[layout.CALL_PREFETCH] = 1
+
+    def _open(self, start: int) -> Pane:
+        pane = self._new_pane(start)
+        self._next_number += 1
+        if self._collecting is not None:
+            self._collecting.open(pane)
+        self._directory.add(pane, self._panes.values())
+        self._nursery.limit(self._directory.room() - 1)
+        self._register([pane])
+        return pane
+
+    def _register(self, panes: Iterable[Pane]) -> None:
+        for pane in panes:
+            self._panes[pane.start] = self._by_number[pane.number] = pane
 
     def _new_pane(self, start: int) -> Pane:
         return Pane(

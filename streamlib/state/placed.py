@@ -185,6 +185,8 @@ class PlacedStore(PaneStore):
         plan: what to aggregate.
     """
 
+    opens_spares = False
+
     def __init__(self, index: KeySlots, plan: AccumulatorPlan) -> None:
         super().__init__([pa.field("slot", pa.int64())], plan)
         self.key_schema = index.schema

@@ -34,6 +34,7 @@ from streamlib.state.layout import (
     REPORT_REASON,
     REPORT_START,
 )
+from streamlib.state.spare_probe import open_spare
 
 _HALF = np.uint64(32)
 _LOW_HALF = np.uint64(0xFFFFFFFF)
@@ -189,6 +190,7 @@ def find_records(
     first_row: I64,
     report: I64,
     found: I64,
+    spares: I64,
 ) -> I64:
     """Writes the record address of each row to `found`; returns how many rows were served.
 
@@ -202,6 +204,7 @@ def find_records(
         null_keys: keys may be null by `validity` from bit number `bit` (EXACT keys).
         notes: address of pairs (pane number, batch row) of new slots; `report` counts them.
         first_row: the batch row of row 0.
+        spares: address of the words of spare panes.
     """
     start = load_i64(starts, 0)
     pane = find_pane(directory, directory_mask, start)
@@ -209,11 +212,11 @@ def find_records(
         if not one_start:
             start = load_i64(starts, i)
             pane = find_pane(directory, directory_mask, start)
-        table = load_i64(pane, PANE_TABLE)
-        if table == 0:
+        if load_i64(pane, PANE_TABLE) == 0 and not open_spare(pane, start, spares):
             store_i64(report, REPORT_REASON, NO_PANE)
             store_i64(report, REPORT_START, start)
             return i
+        table = load_i64(pane, PANE_TABLE)
         word = load_u64(words, i)
         is_null = null_keys and validity != 0 and not is_valid(validity, bit + i)
         mask = np.uint64(load_i64(pane, PANE_MASK))

@@ -141,6 +141,8 @@ class SlotTable(PaneStore):
     [2]
     """
 
+    opens_spares = False
+
     def __init__(self, key_fields: Sequence[pa.Field], plan: AccumulatorPlan) -> None:
         super().__init__(key_fields, plan)
         self.slots: Int64s = np.empty(0, dtype=np.int64)
