@@ -8,9 +8,9 @@ of every row still to come, an accepted row always finds its window open.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
 
 import numpy as np
 import numpy.typing as npt
@@ -244,7 +244,7 @@ class FixedPanes(Panes):
         starts = list(self.store.starts())
         if watermark is None:
             return starts
-        return list(takewhile(lambda start: self._closing(start) <= watermark, starts))
+        return starts[: bisect_right(starts, watermark, key=self._closing)]
 
     def close(self, watermark: int | None, partial: bool = False) -> Iterator[Ripe]:
         for start in self._due(watermark):
@@ -254,7 +254,7 @@ class FixedPanes(Panes):
         for starts in self.store.gathered(self._due(watermark)):
             if self.store.plain and len(starts) > 1:
                 closed, counts = self.store.pop_together(starts)
-                ends = [self.window.end(start) for start in starts]
+                ends = self.window.ends(np.array(starts, dtype=np.int64)).tolist()
                 yield RipeTogether(list(zip(starts, ends, counts, strict=True)), closed)
                 continue
             for start in starts:
