@@ -8,7 +8,9 @@ from streamlib.graph.node import Node
 
 
 def rejoined(nodes: Sequence[Node]) -> set[int]:
-    """The ids of those nodes with `blurs_order` whose rows meet rows of another branch.
+    """The ids of those nodes with `blurs_order` whose rows meet rows of another branch, or have met them.
+
+    Behind such a place arrival depends on the cut into batches as much as in front of it.
 
     Args:
         nodes: all, inputs before what reads them.
@@ -22,7 +24,14 @@ def rejoined(nodes: Sequence[Node]) -> set[int]:
         branches = [before[id(source)] for source in node.inputs]
         if node.interleaves and len(branches) > 1:
             found |= {id(each) for each in blurring if _meets(before[id(each)], id(each), branches)}
+            if _share(branches):
+                found |= {id(each) for each in blurring if id(node) in before[id(each)]}
     return found
+
+
+def _share(branches: Sequence[frozenset[int]]) -> bool:
+    """Whether two branches or more read the same node."""
+    return len(frozenset().union(*branches)) < sum(map(len, branches))
 
 
 def _meets(origins: frozenset[int], node: int, branches: Sequence[frozenset[int]]) -> bool:

@@ -51,3 +51,12 @@ def test_branches_behind_a_batch_function_keep_the_order_of_ties() -> None:
     for parted in (same.filter(col("v") < 5).union(twice), twice.union(some), some.union(ticks, twice)):
         windows = parted.window(sl.tumbling("10s"))
         t.check(windows.agg(first=col("v").first(), last=col("v").last(), all=col("v").list()))
+
+
+def test_a_batch_function_behind_united_branches_keeps_the_order_of_ties() -> None:
+    """The copies of one row come in batches that begin with different rows."""
+    ticks = sl.read(t.source(ROWS[:3], ROWS[3:])).event_time("ts", max_delay="2s")
+    some = ticks.filter(col("v") % 2 == 0).with_columns(v=col("v") + 100)
+    united = some.union(ticks).map_batches(lambda rows: rows)
+    windows = united.window(sl.tumbling("10s"))
+    t.check(windows.agg(first=col("v").first(), last=col("v").last(), all=col("v").list()))
