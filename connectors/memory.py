@@ -156,6 +156,8 @@ class ArrowReader(SplitReader):
     def __init__(self, table: pa.Table, block_rows: int, row: int) -> None:
         self._batches = [b for b in table.to_batches() if b.num_rows]
         self._block_rows = block_rows
+        self._row_bytes = table.nbytes / max(1, table.num_rows)
+        self._plain = all(plain_type(kind).equals(kind) for kind in table.schema.types)
         self._index, self._row = 0, row
         skip = row
         while self._index < len(self._batches) and skip >= self._batches[self._index].num_rows:
@@ -173,10 +175,10 @@ class ArrowReader(SplitReader):
         self._within += rows.num_rows
         if self._within == batch.num_rows:
             self._index, self._within = self._index + 1, 0
-        return Block(rows, self._row, first_row, nbytes=rows.nbytes)
+        return Block(rows, self._row, first_row, nbytes=int(rows.num_rows * self._row_bytes))
 
     def decode(self, block: Block) -> Iterator[pa.RecordBatch]:
-        yield _plain(block.data)
+        yield block.data if self._plain else _plain(block.data)
 
     def peek(self) -> pa.RecordBatch | None:
         if self._index == len(self._batches):
@@ -185,8 +187,6 @@ class ArrowReader(SplitReader):
 
 
 def _plain(rows: pa.RecordBatch) -> pa.RecordBatch:
-    if all(plain_type(field.type).equals(field.type) for field in rows.schema):
-        return rows
     return pa.RecordBatch.from_arrays([plain_column(c) for c in rows.columns], names=rows.schema.names)
 
 

@@ -143,6 +143,7 @@ class InputColumns:
         self._program: Program | None = None
         found = ((number, factors_of(expr, source)) for number, expr in enumerate(inputs.values()))
         self._factors = {number: factors for number, factors in found if factors is not None}
+        self._places: dict[int, tuple[int, int]] | None = None
         self._others: dict[frozenset[int], Program] = {}
         fields = [pa.field(name, decoded_type(source.field(name).type)) for name in self._kept]
         for number, expr in enumerate(inputs.values()):
@@ -175,12 +176,16 @@ class InputColumns:
 
         They do where they multiply two columns that have no nulls in this batch.
         """
-        asked = taken & self._factors.keys()
-        if not asked:
-            return self.evaluate(batch, late)
         rows = batch.rows if late is None else batch.rows.filter(pa.array(~late))
-        pairs = {n: [rows.column(name) for name in self._factors[n]] for n in asked}
-        products = {n: Product(*pair) for n, pair in pairs.items() if not any(c.null_count for c in pair)}
+        products: dict[int, Product] = {}
+        if self._places is None:
+            index = rows.schema.get_field_index  # rows may have fewer columns than their step gives
+            self._places = {n: (index(left), index(right)) for n, (left, right) in self._factors.items()}
+        for n, (left, right) in self._places.items():
+            if n in taken:
+                product = Product(rows.column(left), rows.column(right))
+                if not (product.left.null_count or product.right.null_count):
+                    products[n] = product
         if not products:
             return self.evaluate(batch, late)
         which = frozenset(products)

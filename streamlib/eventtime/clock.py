@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
-from sortedcontainers import SortedSet
+from sortedcontainers import SortedList
 
 from streamlib.elements import MIN_TIME, add_time
 from streamlib.eventtime.splits import SplitState, SplitTime
@@ -66,7 +66,7 @@ class EventClock:
         self.listener: Callable[[int], None] = _nobody
         """Told of each split whose block has passed."""
         self._handed_out = MIN_TIME
-        self._ranked: SortedSet = SortedSet()
+        self._ranked: SortedList = SortedList()
         self._rank: dict[int, tuple[int, int]] = {}
         self._ended = 0
         self._cuts: dict[int, tuple[int, ClockState]] = {}
@@ -239,14 +239,18 @@ class EventClock:
         self._place(split)
 
     def _place(self, split: int) -> None:
-        old = self._rank.pop(split, None)
-        if old is not None:
-            self._ranked.discard(old)
-        known = self.splits[split]
-        if known.state is SplitState.LIVE:
-            self._rank[split] = (known.watermark(self.max_delay), split)
-            self._ranked.add(self._rank[split])
+        old, known = self._rank.get(split), self.splits[split]
+        new = (known.watermark(self.max_delay), split) if known.state is SplitState.LIVE else None
+        if new is not None:
             self._alone_since, self._absent = None, False
+        if new == old:
+            return
+        if old is not None:
+            self._ranked.remove(old)
+            del self._rank[split]
+        if new is not None:
+            self._rank[split] = new
+            self._ranked.add(new)
 
     # Checkpoints: the state of each split after the last block before the barrier.
 
@@ -265,6 +269,8 @@ class EventClock:
             return state if len(state.splits) == count else None
 
     def _cut(self, split: int) -> None:
+        if not self._wanted:
+            return
         for checkpoint, count in list(self._wanted.get(split, ())):
             if self.splits[split].next_block == count:
                 self._cuts[checkpoint][1].splits[split] = self.splits[split].copy()

@@ -120,12 +120,20 @@ def values_of(column: pa.Array) -> npt.NDArray[Any]:
     return values[column.offset :]
 
 
+_PLAIN_WORDS = frozenset(kind.id for kind in (pa.int64(), pa.uint64(), pa.float64()))
+"""Types whose values are words where they lie."""
+
+
 def word_column(column: pa.Array) -> WordColumn:
     """A column of numbers, booleans, dates, times or durations as words: int64, uint64 or float64.
 
     Of columns of other types only which rows are null.
     """
-    if not is_word(column.type):
+    kind = column.type
+    if kind.id in _PLAIN_WORDS and column.null_count == 0:
+        data = column.buffers()[1]
+        return WordColumn(0 if data is None else data.address + 8 * column.offset, 0, 0, column)
+    if not is_word(kind):
         column = decoded(column)
         if pa.types.is_null(column.type):
             column = column.cast(pa.int64())

@@ -93,6 +93,12 @@ class Entry:
     mark: int = MIN_TIME
 
 
+def ring(bell: threading.Event) -> None:
+    """Sets an event; asking whether it is set already costs less than to set it again."""
+    if not bell.is_set():
+        bell.set()
+
+
 class SharedRun:
     """The state that the workers of one process share.
 
@@ -196,7 +202,7 @@ class SharedRun:
 
     def wake_all(self) -> None:
         """Something changed that a waiting worker may wait for."""
-        self.bell.set()
+        ring(self.bell)
         for wake in self.wakers:
             wake()
 

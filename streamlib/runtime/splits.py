@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from sortedcontainers import SortedSet
+from sortedcontainers import SortedList
 
 from streamlib.contracts import PENDING, Block, Source, Split, SplitReader
 from streamlib.elements import MAX_TIME, MIN_TIME, add_time
@@ -49,7 +49,7 @@ class SplitPool:
         self.bytes_read = 0
         self.entering: list[SplitRun] = []
         self._lock = threading.RLock()
-        self._ready: SortedSet = SortedSet()
+        self._ready: SortedList = SortedList()
         self._key: dict[int, tuple[int, int]] = {}
         self._injected: set[int] = set()
         self._sources: dict[int, SourceRun] = {}
@@ -331,15 +331,18 @@ class SplitPool:
                 clock.forget(run.index)
 
     def _place(self, run: SplitRun) -> None:
-        self._drop(run)
-        if not run.ended and run not in self.entering:
-            self._key[run.index] = (run.watermark(), run.index)
-            self._ready.add(self._key[run.index])
+        old = self._key.get(run.index)
+        new = None if run.ended or run in self.entering else (run.watermark(), run.index)
+        if new != old:
+            self._drop(run)
+            if new is not None:
+                self._key[run.index] = new
+                self._ready.add(new)
 
     def _drop(self, run: SplitRun) -> None:
         key = self._key.pop(run.index, None)
         if key is not None:
-            self._ready.discard(key)
+            self._ready.remove(key)
 
     def _close(self, run: SplitRun) -> None:
         if run.reader is not None:

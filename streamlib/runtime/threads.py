@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 
 from streamlib.runtime.execute import Execution
+from streamlib.runtime.run import ring
 from streamlib.runtime.worker import Status, Worker
 
 
@@ -16,7 +18,7 @@ def run_threads(execution: Execution) -> None:
     """
     shared = execution.shared
     events = [threading.Event() for _ in execution.workers]
-    shared.wakers.extend(event.set for event in events)
+    shared.wakers.extend(partial(ring, event) for event in events)
     errors: list[BaseException] = []
     finished = threading.Semaphore(0)
 

@@ -381,6 +381,12 @@ class Worker:
         """Lists who gets what a step yielded; the first receiver is last in the list."""
         step = self.steps[frame.step]
         tag = None
+        if len(step.edges) == 1 and step.edges[0].keys is None and step.edges[0].tag is None:
+            if type(output) is Batch:
+                if rows := output.rows.num_rows:
+                    self.rows_out[frame.step] += rows
+                    frame.parts.append((step.edges[0], self.index, output))
+                return
         if isinstance(output, Tagged):
             tag, output = output.tag, output.batch
         if isinstance(output, Batch):
