@@ -8,6 +8,7 @@ The first object says that all is ready, or why it is not.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -92,6 +93,7 @@ def serve(engine: Engine, job: Job, task: Task, words: Iterator[str], say: Calla
             say({"peak_rss_mb": peak})
             return
         answer = None
+        gc.collect()
         timing = in_turns({plan: case}, 1)[plan]
         answer = timing.returned
         timing.returned = None

@@ -23,8 +23,8 @@ from streamlib.operators.functions.brief import brief, brief_row
 from streamlib.operators.functions.callee import Callee, Made
 from streamlib.operators.functions.row_arguments import RowArguments
 from streamlib.operators.functions.values import python_values
-from streamlib.state.gathering import room
 from streamlib.state.pane import address
+from streamlib.state.slabs import room
 from streamlib.state.steps.step_kernel import (
     CALL_COLUMNS,
     CALL_FRESH,

@@ -1,9 +1,14 @@
 """The row of a key as of a time: chains through time.
 
 Rows of one key come in the order of time and are chained. Many rows are matched at once by sweeping
-through time, in its order. Few are searched for one by one: besides its neighbours a row knows one far back, chosen
-as in a skew-binary list (E. W. Myers, An applicative random-access stack, Information Processing Letters
-17, 1983), so that a search takes O(log n) steps and an append O(1).
+through time; for that they need to be in a rough order only: what a sweep has passed too much is walked
+back by the key's chain. Few rows are searched for one by one: besides its neighbours a row then knows one
+far back, chosen as in a skew-binary list (E. W. Myers, An applicative random-access stack, Information
+Processing Letters 17, 1983), so that a search takes O(log n) steps and an append O(1). Those links are made
+when the first search needs them.
+
+Nodes and columns by slot are given by address: an array that is handed to a helper has its references counted, by
+atomic instructions, and that took three quarters of the time.
 """
 
 from __future__ import annotations
@@ -12,23 +17,27 @@ import numpy as np
 import numpy.typing as npt
 
 from streamlib.kernels._jit import inline, kernel
-from streamlib.kernels.memory import I64
+from streamlib.kernels.memory import I64, load_i64, store_i64
 
 Int64s = npt.NDArray[np.int64]
 
-NODE_WORDS = 4
-TIME, LINKS, NEXT, PLACE = range(NODE_WORDS)
-"""The words of a row's node. LINKS: the one before it and the one far back, each plus one, in its halves.
-PLACE: its slot and, in the low half, its depth in the chain."""
+NODE_WORDS = 2
+TIME, LINK = range(NODE_WORDS)
+"""The words of a row's node. LINK: its slot and, in the low half, the node before it in its chain plus one."""
+FAR_WORDS = 2
 
 BACKWARD, FORWARD, NEAREST = range(3)
 UNLIMITED = -1
 """The tolerance that everything is within."""
 
 UNSORTED = -2
-"""What `match_nodes` returns when rows have to be sorted first."""
-_SWEEP = 8
+"""What `match_roughly` returns, less the place of the cursor, when rows have to be sorted first."""
+SWEEP = 8
 """A sweep may pass that many nodes for each row: beyond that single searches are cheaper."""
+BUCKET_BITS = 11
+"""A rough order has so many stretches of time, as a power of two."""
+_WALK = 4
+"""So many steps back for each row are cheaper than to sort."""
 
 _NONE = np.int64(-1)
 _LATEST = np.int64(2**63 - 1)
@@ -38,87 +47,109 @@ _LOW_HALF = np.int64(0xFFFFFFFF)
 
 
 @inline
-def previous_of(nodes: Int64s, node: I64) -> I64:
+def time_of(nodes: I64, node: I64) -> I64:
+    """The time of a node."""
+    return load_i64(nodes, 2 * node)
+
+
+@inline
+def slot_of(nodes: I64, node: I64) -> I64:
+    """The slot of a node."""
+    return load_i64(nodes, 2 * node + 1) >> _HALF
+
+
+@inline
+def previous_of(nodes: I64, node: I64) -> I64:
     """The node before one in its chain; -1 where there is none."""
-    return (nodes[node, LINKS] >> _HALF) - _ONE
+    return (load_i64(nodes, 2 * node + 1) & _LOW_HALF) - _ONE
 
 
 @inline
-def jump_of(nodes: Int64s, node: I64) -> I64:
+def next_of(far: I64, node: I64) -> I64:
+    """The node behind one in its chain; -1 where there is none."""
+    return load_i64(far, 2 * node)
+
+
+@inline
+def jump_of(far: I64, node: I64) -> I64:
     """The node that one's long link leads to; -1 where there is none."""
-    return (nodes[node, LINKS] & _LOW_HALF) - _ONE
+    return (load_i64(far, 2 * node + 1) >> _HALF) - _ONE
 
 
 @inline
-def depth_of(nodes: Int64s, node: I64) -> I64:
+def depth_of(far: I64, node: I64) -> I64:
     """How many nodes are before one in its chain."""
-    return nodes[node, PLACE] & _LOW_HALF
+    return load_i64(far, 2 * node + 1) & _LOW_HALF
 
 
-@kernel("void(ints, ints, int64[:, ::1], int64[::1], int64[::1], int64)")
-def append_nodes(
-    slots: Int64s, times: Int64s, nodes: Int64s, heads: Int64s, firsts: Int64s, begin: I64
-) -> None:
+@kernel("void(ints, ints, int64, int64, int64, int64)")
+def append_nodes(slots: Int64s, times: Int64s, nodes: I64, heads: I64, firsts: I64, begin: I64) -> None:
     """Chains rows, in the order of time by slot, as nodes `begin` and following.
 
     Args:
-        heads: by slot, its newest node; -1 where there is none.
-        firsts: by slot, its oldest node; -1 where there is none.
+        nodes: address of the nodes: of each its time, and its slot above the node before it in its chain plus one.
+        heads: address, by slot, of its newest node; -1 where there is none.
+        firsts: likewise of its oldest node.
     """
     for i in range(len(slots)):
         slot = slots[i]
-        node, before = begin + i, heads[slot]
+        node, before = begin + i, load_i64(heads, slot)
+        if before < 0:
+            store_i64(firsts, slot, node)
+        store_i64(nodes, 2 * node, times[i])
+        store_i64(nodes, 2 * node + 1, (slot << _HALF) | (before + _ONE))
+        store_i64(heads, slot, node)
+
+
+@kernel("void(int64, int64, int64, int64)")
+def link_nodes(nodes: I64, far: I64, begin: I64, end: I64) -> None:
+    """Gives nodes `begin` to `end` what searches need; those before them have it.
+
+    Args:
+        far: address of the links: the node behind a node; and the one far back plus one, above its depth.
+    """
+    for node in range(begin, end):
+        before = previous_of(nodes, node)
         jump, depth = before, np.int64(0)
         if before >= 0:
-            nodes[before, NEXT] = node
-            depth = depth_of(nodes, before) + _ONE
-            far = jump_of(nodes, before)
-            if far >= 0:
-                further = jump_of(nodes, far)
-                reach = depth_of(nodes, before) - depth_of(nodes, far)
-                if further >= 0 and reach == depth_of(nodes, far) - depth_of(nodes, further):
-                    jump = further
-        else:
-            firsts[slot] = node
-        nodes[node, TIME] = times[i]
-        nodes[node, LINKS] = ((before + _ONE) << _HALF) | (jump + _ONE)
-        nodes[node, NEXT] = _NONE
-        nodes[node, PLACE] = (slot << _HALF) | depth
-        heads[slot] = node
+            store_i64(far, 2 * before, node)
+            depth = depth_of(far, before) + _ONE
+            further = jump_of(far, before)
+            if further >= 0:
+                furthest = jump_of(far, further)
+                reach = depth_of(far, before) - depth_of(far, further)
+                if furthest >= 0 and reach == depth_of(far, further) - depth_of(far, furthest):
+                    jump = furthest
+        store_i64(far, 2 * node, _NONE)
+        store_i64(far, 2 * node + 1, ((jump + _ONE) << _HALF) | depth)
 
 
 @inline
-def last_below(nodes: Int64s, head: I64, time: I64, with_equal: bool) -> I64:
+def is_below(nodes: I64, node: I64, time: I64, with_equal: bool) -> bool:
+    """Whether a node is before a time, or at it; without a branch."""
+    at = time_of(nodes, node)
+    return bool((at < time) | ((at == time) & with_equal))
+
+
+@inline
+def last_below(nodes: I64, far: I64, head: I64, time: I64, with_equal: bool) -> I64:
     """The last node of a chain before a time, or at it; -1 where there is none."""
     node = head
-    while node >= 0:
-        at = nodes[node, TIME]
-        if at < time or (at == time and with_equal):
-            break
-        far = jump_of(nodes, node)
+    while node >= 0 and not is_below(nodes, node, time, with_equal):
+        further = jump_of(far, node)
         node = previous_of(nodes, node)
-        if far >= 0:
-            at = nodes[far, TIME]
-            if not (at < time or (at == time and with_equal)):
-                node = far
+        if further >= 0 and not is_below(nodes, further, time, with_equal):
+            node = further
     return node
 
 
 @inline
-def _is_below(nodes: Int64s, node: I64, time: I64, with_equal: bool) -> bool:
-    """Whether a node is before a time, or at it."""
-    at = nodes[node, TIME]
-    return bool(at < time or (at == time and with_equal))
-
-
-@inline
-def count_below(nodes: Int64s, count: I64, time: I64, with_equal: bool) -> I64:
+def count_below(nodes: I64, count: I64, time: I64, with_equal: bool) -> I64:
     """How many of all nodes, in the order of time, are before a time, or at it."""
     low, high = np.int64(0), count
     while low < high:
         middle = (low + high) >> _ONE
-        at = nodes[middle, TIME]
-        if at < time or (at == time and with_equal):
+        if is_below(nodes, middle, time, with_equal):
             low = middle + _ONE
         else:
             high = middle
@@ -127,110 +158,221 @@ def count_below(nodes: Int64s, count: I64, time: I64, with_equal: bool) -> I64:
 
 @inline
 def chosen_of(
-    nodes: Int64s, before: I64, after: I64, time: I64, direction: I64, exact: bool, tolerance: I64
+    nodes: I64,
+    far: I64,
+    firsts: I64,
+    slot: I64,
+    before: I64,
+    time: I64,
+    direction: I64,
+    exact: bool,
+    tolerance: I64,
 ) -> I64:
-    """Which of the nodes around a time is its match; -1 for none."""
+    """Which node of a slot is the match of a time, of which `before` is the last before it; -1 for none."""
     if direction == BACKWARD:
-        if before >= 0 and tolerance >= 0:
-            if np.uint64(time) - np.uint64(nodes[before, TIME]) > np.uint64(tolerance):
-                return _NONE
-        return before
-    while after >= 0 and not exact and nodes[after, TIME] == time:
-        after = nodes[after, NEXT]
+        at = time_of(nodes, max(before, np.int64(0)))
+        is_near = np.uint64(time) - np.uint64(at) <= np.uint64(tolerance)
+        return before | (np.int64(is_near) - _ONE)
+    after = next_of(far, before) if before >= 0 else load_i64(firsts, slot)
+    while after >= 0 and not exact and time_of(nodes, after) == time:
+        after = next_of(far, after)
     chosen, distance = before, np.uint64(0)
     if before >= 0:
-        distance = np.uint64(time) - np.uint64(nodes[before, TIME])
+        distance = np.uint64(time) - np.uint64(time_of(nodes, before))
     if after >= 0:
-        ahead = np.uint64(nodes[after, TIME]) - np.uint64(time)
+        ahead = np.uint64(time_of(nodes, after)) - np.uint64(time)
         if direction == FORWARD or before < 0 or ahead < distance:
             chosen, distance = after, ahead
     elif direction == FORWARD:
         chosen = _NONE
-    return _NONE if tolerance >= 0 and distance > np.uint64(tolerance) else chosen
+    return _NONE if distance > np.uint64(tolerance) else chosen
 
 
-@kernel(
-    "int64(ints, ints, int64[:, ::1], int64, ints, ints, int64[::1], int64, int64, boolean, int64, int64[::1])"
-)
+@inline
+def counts_equal(direction: I64, exact: bool) -> bool:
+    """Whether the last node before a row may be one of its very time."""
+    return bool(exact == (direction != FORWARD))
+
+
+@inline
+def place_behind(nodes: I64, cursors: I64, place: I64, time: I64, with_equal: bool) -> I64:
+    """Takes the cursor back to where all nodes passed are before a time, or at it."""
+    while place > 0 and not is_below(nodes, place - _ONE, time, with_equal):
+        place -= _ONE
+        store_i64(cursors, slot_of(nodes, place), previous_of(nodes, place))
+    return place
+
+
+@inline
+def place_ahead(nodes: I64, count: I64, cursors: I64, place: I64, time: I64, with_equal: bool) -> I64:
+    """Has the cursor pass all nodes before a time, or at it."""
+    while place < count and is_below(nodes, place, time, with_equal):
+        store_i64(cursors, slot_of(nodes, place), place)
+        place += _ONE
+    return place
+
+
+@kernel("void(ints, int64, int64, boolean, int64[::1])")
+def survey(times: Int64s, nodes: I64, count: I64, with_equal: bool, out: Int64s) -> None:
+    """Writes to `out` what a sweep for rows, at least one, would meet.
+
+    That is the earliest and the latest time, how often times fall, how many nodes are before the earliest, and
+    how many lie between.
+    """
+    low, high, falls = times[0], times[0], np.int64(0)
+    for i in range(1, len(times)):
+        falls += np.int64(times[i] < times[i - 1])
+        low, high = min(low, times[i]), max(high, times[i])
+    out[0], out[1], out[2] = low, high, falls
+    out[3] = count_below(nodes, count, low, with_equal)
+    out[4] = count_below(nodes, count, high, with_equal) - out[3]
+
+
+@kernel("void(ints, ints, int64, int64, int64, int64, int64, boolean, int64, int64[::1])")
+def search_nodes(
+    slots: Int64s,
+    times: Int64s,
+    nodes: I64,
+    far: I64,
+    heads: I64,
+    firsts: I64,
+    direction: I64,
+    exact: bool,
+    tolerance: I64,
+    found: Int64s,
+) -> None:
+    """Writes to `found` the node that each row is matched with, -1 for none: row by row. There is one node at least.
+
+    Args:
+        nodes, heads, firsts: as `append_nodes` writes them.
+        far: as `link_nodes` writes it, of all nodes.
+        direction: BACKWARD, FORWARD or NEAREST.
+        exact: whether a node of the very time of a row counts.
+        tolerance: how far away it may be, ns; or UNLIMITED.
+    """
+    with_equal = counts_equal(direction, exact)
+    for i in range(len(times)):
+        before = last_below(nodes, far, load_i64(heads, slots[i]), times[i], with_equal)
+        found[i] = chosen_of(nodes, far, firsts, slots[i], before, times[i], direction, exact, tolerance)
+
+
+@kernel("int64(ints, ints, int64, int64, int64, int64, int64, int64, int64, boolean, int64, int64[::1])")
 def match_nodes(
     slots: Int64s,
     times: Int64s,
-    nodes: Int64s,
+    nodes: I64,
+    far: I64,
     count: I64,
-    heads: Int64s,
-    firsts: Int64s,
-    cursors: Int64s,
+    firsts: I64,
+    cursors: I64,
     place: I64,
     direction: I64,
     exact: bool,
     tolerance: I64,
     found: Int64s,
 ) -> I64:
-    """Writes to `found` the node that each row is matched with, -1 for none.
+    """Writes to `found` the node that each row is matched with, -1 for none: in one sweep through time.
 
-    The rows sweep through time with a cursor: by slot the last node passed. It goes back where a row is
-    before the last one, so rows should come in few runs that rise. Where it had to go far for few rows,
-    each row is searched for instead.
+    The rows sweep with a cursor: by slot the last node passed. It goes back where a row is before the last one.
 
     Args:
-        times: of the rows, in runs that rise.
-        count: how many nodes there are; in the order of time when `place` is not negative.
-        heads, firsts: by slot, its newest and its oldest node.
-        cursors: by slot, its last node before `place`.
-        place: how many nodes the cursor has passed; -1 for searches.
-        direction: BACKWARD, FORWARD or NEAREST.
-        exact: whether a node of the very time of a row counts.
-        tolerance: how far away it may be, ns; or UNLIMITED.
+        times: of the rows, in few runs that rise.
+        far: of all nodes, as `link_nodes` writes it; not read for BACKWARD.
+        count: how many nodes there are, in the order of time.
+        firsts: address, by slot, of its oldest node.
+        cursors: address, by slot, of its last node before `place`.
+        place: how many nodes the cursor has passed.
+        direction, exact, tolerance: as for `search_nodes`.
 
     Returns:
-        How many nodes the cursor has passed now; -1 after searches, and UNSORTED where the runs are so many
-        that rows have to be sorted first: nothing is found yet.
+        How many nodes the cursor has passed now.
     """
-    with_equal = exact == (direction != FORWARD)
-    rows = len(times)
-    if place >= 0 and rows > 0:
-        low, high, falls = times[0], times[0], np.int64(0)
-        for i in range(1, rows):
-            falls += np.int64(times[i] < times[i - 1])
-            low, high = min(low, times[i]), max(high, times[i])
-        begin = count_below(nodes, count, low, with_equal)
-        swept = count_below(nodes, count, high, with_equal) - begin
-        if falls > 0 and falls * swept > _SWEEP * rows:
-            return UNSORTED
-        if abs(begin - place) + swept > _SWEEP * rows:
-            place = _NONE
-    if place < 0:
-        for i in range(rows):
-            before = last_below(nodes, heads[slots[i]], times[i], with_equal)
-            after = nodes[before, NEXT] if before >= 0 else firsts[slots[i]]
-            found[i] = chosen_of(nodes, before, after, times[i], direction, exact, tolerance)
-        return _NONE
+    with_equal = counts_equal(direction, exact)
     reached = _LATEST
-    for i in range(rows):
-        time = times[i]
+    for i in range(len(times)):
+        time, slot = times[i], slots[i]
         if time < reached:
-            while place > 0 and not _is_below(nodes, place - _ONE, time, with_equal):
-                place -= _ONE
-                cursors[nodes[place, PLACE] >> _HALF] = previous_of(nodes, place)
+            place = place_behind(nodes, cursors, place, time, with_equal)
         reached = time
-        while place < count:
-            at = nodes[place, TIME]
-            if at > time or (at == time and not with_equal):
-                break
-            cursors[nodes[place, PLACE] >> _HALF] = place
-            place += _ONE
-        before = cursors[slots[i]]
-        if direction == BACKWARD:
-            found[i] = chosen_of(nodes, before, _NONE, time, BACKWARD, exact, tolerance)
-        else:
-            after = nodes[before, NEXT] if before >= 0 else firsts[slots[i]]
-            found[i] = chosen_of(nodes, before, after, time, direction, exact, tolerance)
+        place = place_ahead(nodes, count, cursors, place, time, with_equal)
+        before = load_i64(cursors, slot)
+        found[i] = chosen_of(nodes, far, firsts, slot, before, time, direction, exact, tolerance)
     return place
 
 
-@kernel("int64(int64[:, ::1], int64, int64, int64, boolean, uint8[::1], int64[::1])")
+@kernel(
+    "int64(ints, ints, int64, int64, int64, int64, int64, int64, int64, boolean, int64, int64, int64, int64,"
+    " int64, int64[::1])"
+)
+def match_roughly(
+    slots: Int64s,
+    times: Int64s,
+    nodes: I64,
+    far: I64,
+    count: I64,
+    firsts: I64,
+    cursors: I64,
+    place: I64,
+    direction: I64,
+    exact: bool,
+    tolerance: I64,
+    low: I64,
+    high: I64,
+    shift: I64,
+    ordered: I64,
+    found: Int64s,
+) -> I64:
+    """As `match_nodes`, for rows in any order: they are put into 2**BUCKET_BITS stretches of time first.
+
+    The cursor passes a whole stretch; a row goes back from there by its chain.
+
+    Args:
+        low, high: the earliest and the latest time, less than 2**62 ns apart.
+        shift: a stretch is 2**shift ns.
+        ordered: address of two words for each row, to work with.
+
+    Returns:
+        How many nodes the cursor has passed now; UNSORTED less that where rows had to go back too far.
+    """
+    with_equal = counts_equal(direction, exact)
+    ends = np.zeros((1 << BUCKET_BITS) + 1, dtype=np.int64)
+    for i in range(len(times)):
+        ends[((times[i] - low) >> shift) + _ONE] += _ONE
+    for bucket in range(1, len(ends)):
+        ends[bucket] += ends[bucket - 1]
+    for i in range(len(times)):
+        bucket = (times[i] - low) >> shift
+        at = ends[bucket]
+        ends[bucket] = at + _ONE
+        store_i64(ordered, 2 * at, times[i])
+        store_i64(ordered, 2 * at + 1, (slots[i] << _HALF) | i)
+    place = place_behind(nodes, cursors, place, low, with_equal)
+    row, steps = np.int64(0), np.int64(_WALK * len(times))
+    for bucket in range(len(ends) - 1):
+        end = ends[bucket]
+        if end == row:
+            continue
+        reach = ((np.int64(bucket) + _ONE) << shift) - _ONE
+        bound = high if reach >= high - low else low + reach
+        place = place_ahead(nodes, count, cursors, place, bound, with_equal)
+        while row < end:
+            time, slot = load_i64(ordered, 2 * row), load_i64(ordered, 2 * row + 1) >> _HALF
+            before = load_i64(cursors, slot)
+            while before >= 0 and not is_below(nodes, before, time, with_equal):
+                before = previous_of(nodes, before)
+                steps -= _ONE
+            found[load_i64(ordered, 2 * row + 1) & _LOW_HALF] = chosen_of(
+                nodes, far, firsts, slot, before, time, direction, exact, tolerance
+            )
+            row += _ONE
+        if steps < 0:
+            return UNSORTED - place
+    return place
+
+
+@kernel("int64(int64, int64, int64, int64, boolean, uint8[::1], int64[::1])")
 def living_nodes(
-    nodes: Int64s,
+    nodes: I64,
     count: I64,
     since: I64,
     low: I64,
@@ -252,10 +394,10 @@ def living_nodes(
     """
     begin = count
     for node in range(count - 1, -1, -1):
-        time = nodes[node, TIME]
+        time = time_of(nodes, node)
         lives = time >= since
         if not lives and keeps_last:
-            slot = nodes[node, PLACE] >> _HALF
+            slot = slot_of(nodes, node)
             lives = seen[slot] == 0 and time >= low
             seen[slot] = 1
         if lives:

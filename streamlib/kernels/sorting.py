@@ -142,14 +142,22 @@ def gather_values(values: Int64s, codes: Int64s, width: I64, out: I64) -> None:
 
     Args:
         values: by batch, the address of its first row's value.
+        codes: negative ones name the first row.
     """
+    if width == 8 and len(values) == 1:
+        for i in range(len(codes)):
+            code = codes[i]
+            store_i64(out, i, load_i64(values[0], code & ~(code >> 63)))
+        return
     if width == 8:
         for i in range(len(codes)):
             code = codes[i]
+            code &= ~(code >> 63)
             store_i64(out, i, load_i64(values[code >> 32], code & 0xFFFFFFFF))
         return
     for i in range(len(codes)):
         code = codes[i]
+        code &= ~(code >> 63)
         source, target = values[code >> 32] + (code & 0xFFFFFFFF) * width, out + i * width
         for byte in range(width):
             store_u8(target, byte, load_u8(source, byte))
@@ -164,6 +172,7 @@ def gather_validity(validity: Int64s, bits: Int64s, codes: Int64s, out: Bools) -
     """
     for i in range(len(codes)):
         code = codes[i]
+        code &= ~(code >> 63)
         batch = code >> 32
         out[i] = np.uint8(
             validity[batch] == 0 or is_valid(validity[batch], bits[batch] + (code & 0xFFFFFFFF))
@@ -216,11 +225,17 @@ def found_bits(found: Int64s, bitmap: Bools) -> None:
     Args:
         bitmap: a byte for eight rows.
     """
-    for at in range(len(bitmap)):
+    whole = len(found) >> 3
+    for at in range(whole):
         byte = np.int64(0)
-        for row in range(8 * at, min(8 * at + 8, len(found))):
-            byte |= np.int64(found[row] >= 0) << (row & 7)
+        for bit in range(8):
+            byte |= np.int64(found[8 * at + bit] >= 0) << bit
         bitmap[at] = np.uint8(byte)
+    byte = np.int64(0)
+    for row in range(8 * whole, len(found)):
+        byte |= np.int64(found[row] >= 0) << (row & 7)
+    if whole < len(bitmap):
+        bitmap[whole] = np.uint8(byte)
 
 
 @kernel("void(ints, ints, int64[::1])")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from streamlib.kernels.sorting import (
     gather_values,
     radix_sort,
 )
+from streamlib.state.slabs import lasting_room, room
 
 Int64s = npt.NDArray[np.int64]
 
@@ -54,7 +54,7 @@ def sorted_by_time(times: Int64s, codes: Int64s | None = None) -> tuple[Int64s, 
         return times[order], order if codes is None else codes[order]
     times = np.ascontiguousarray(times)
     words = _words(rows)
-    out_times, out_codes = room(rows), room(rows)
+    out_times, out_codes = lasting_room(rows), lasting_room(rows)
     codes = _NO_CODES if codes is None else codes
     bits = ((high - low) // unit).bit_length()
     wanted = min(bits, place_bits + _APART_BITS)  # the highest ones tell most rows apart
@@ -77,21 +77,6 @@ def _words(rows: int) -> npt.NDArray[np.uint64]:
     if kept is None or len(kept) < 2 * rows:
         kept = _scratch.words = np.empty(2 << max(12, (rows - 1).bit_length()), dtype=np.uint64)
     return kept[: 2 * rows].reshape(2, rows)
-
-
-def room(count: int, kind: npt.DTypeLike = np.int64) -> npt.NDArray[Any]:
-    """An array of no values yet.
-
-    Its memory is that of the C library, which keeps what is freed: Arrow's own pools give it back to the
-    system within milliseconds, and then each page costs a fault again.
-    """
-    size = max(1, count * np.dtype(kind).itemsize)
-    return np.frombuffer(pa.allocate_buffer(size, memory_pool=_pool()), dtype=kind, count=count)
-
-
-@cache
-def _pool() -> pa.MemoryPool:
-    return pa.system_memory_pool()
 
 
 def _unit(times: Int64s, low: int, high: int, bits: int) -> int | None:
@@ -131,11 +116,14 @@ def _lies_at(parts: Sequence[pa.Array], kind: pa.DataType, starts: Sequence[int]
     return all(_start(part, 1, part.offset * 8) == at for part, at in zip(parts, starts, strict=True))
 
 
-def taken(chunks: Sequence[pa.Array], begins: Sequence[int], places: Int64s) -> pa.Array | None:
+def taken(
+    chunks: Sequence[pa.Array], begins: Sequence[int], places: Int64s, bits: pa.Buffer | None = None
+) -> pa.Array | None:
     """The values at `places` of chunks that follow one another; null where a place is negative.
 
     Args:
         begins: the place of the first value of each chunk; and behind them how many there are: at least one.
+        bits: what `present_bits` says of the places, where it was asked before.
 
     Returns:
         None where no kernel does it, or kernels are not worth it.
@@ -143,20 +131,28 @@ def taken(chunks: Sequence[pa.Array], begins: Sequence[int], places: Int64s) -> 
     kind = chunks[0].type
     if len(places) < KERNEL_ROWS_MIN or not (_is_fixed(kind) or _is_bytes(kind)):
         return None
-    places = np.ascontiguousarray(places)
-    codes, missing = places, int(places.min()) < 0
-    if missing or len(chunks) > 1:
+    codes = places = np.ascontiguousarray(places)
+    bits = present_bits(places) if bits is None else bits
+    if len(chunks) > 1 or (bits is not None and _is_bytes(kind)):
         codes = room(len(places))
         chunk_codes(places, np.array(begins, dtype=np.int64), codes)
     found = _fixed(chunks, kind, codes) if _is_fixed(kind) else _variable(chunks, kind, codes)
-    if found is None or not missing:
+    if found is None or bits is None:
         return found
-    bits = room((len(places) + 7) // 8, np.uint8)
-    found_bits(places, bits)
     validity, *others = found.buffers()
     if validity is not None:
-        bits &= np.frombuffer(validity, dtype=np.uint8, count=len(bits))
-    return pa.Array.from_buffers(kind, len(places), [pa.py_buffer(bits), *others])
+        both = np.frombuffer(bits, dtype=np.uint8) & np.frombuffer(validity, dtype=np.uint8, count=bits.size)
+        bits = pa.py_buffer(both)
+    return pa.Array.from_buffers(kind, len(places), [bits, *others])
+
+
+def present_bits(places: Int64s) -> pa.Buffer | None:
+    """A bit for each place, set where it is not negative; None where none is."""
+    if not len(places) or int(places.min()) >= 0:
+        return None
+    bits = np.empty((len(places) + 7) // 8, dtype=np.uint8)
+    found_bits(places, bits)
+    return pa.py_buffer(bits)
 
 
 def _is_fixed(kind: pa.DataType) -> bool:
@@ -179,7 +175,7 @@ def _column(parts: Sequence[pa.Array], kind: pa.DataType, codes: Int64s) -> pa.A
 def _fixed(parts: Sequence[pa.Array], kind: pa.DataType, codes: Int64s) -> pa.Array:
     width = kind.bit_width // 8
     values = np.array([_start(part, 1, part.offset * width) for part in parts], dtype=np.int64)
-    out = room(len(codes) * width, np.uint8)
+    out = lasting_room(len(codes) * width, np.uint8)
     gather_values(values, codes, width, _address(out))
     return pa.Array.from_buffers(kind, len(codes), [_validity(parts, codes), pa.py_buffer(out)])
 
@@ -190,10 +186,10 @@ def _variable(parts: Sequence[pa.Array], kind: pa.DataType, codes: Int64s) -> pa
     data = np.array([_start(part, 2, 0) for part in parts], dtype=np.int64)
     sizes = [0 if part.buffers()[2] is None else part.buffers()[2].size for part in parts]
     ends = data + np.array(sizes, dtype=np.int64)
-    places = room(len(codes) + 1, np.int32)
+    places = lasting_room(len(codes) + 1, np.int32)
     limit = _likely_bytes(parts, len(codes))
     while True:
-        out = room(limit + 8, np.uint8)
+        out = lasting_room(limit + 8, np.uint8)
         total = gather_bytes(offsets, data, ends, codes, places, _address(out), limit)
         if total <= limit:
             break

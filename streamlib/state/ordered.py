@@ -19,9 +19,10 @@ import pyarrow as pa
 from streamlib.elements import MAX_TIME, Batch
 from streamlib.kernels.sorting import gather_values, order_ties
 from streamlib.state.column_order import by_columns
-from streamlib.state.gathering import KERNEL_ROWS_MIN, gathered, room, sorted_by_time
+from streamlib.state.gathering import KERNEL_ROWS_MIN, gathered, sorted_by_time
 from streamlib.state.key_columns import with_fields
 from streamlib.state.pane import address
+from streamlib.state.slabs import room
 
 Int64s = npt.NDArray[np.int64]
 

@@ -26,10 +26,10 @@ from streamlib.state import layout
 from streamlib.state.closed import Closed
 from streamlib.state.collected.grouping import Located
 from streamlib.state.fused import find_kernel
-from streamlib.state.gathering import room
 from streamlib.state.key_columns import canonical_floats
 from streamlib.state.pane import Pane, address
 from streamlib.state.panes import PaneStore
+from streamlib.state.slabs import room
 from streamlib.state.slot_cache import SlotCache
 from streamlib.state.value_store import ValueStore
 

@@ -82,12 +82,12 @@ class ValueStore:
         self.nbytes = values.nbytes + _CHUNK_BYTES
         self._limit = 2 * self.nbytes + _SPARE_BYTES
 
-    def take(self, places: Int64s) -> pa.Array:
-        """The values at `places`; null where a place is negative."""
+    def take(self, places: Int64s, bits: pa.Buffer | None = None) -> pa.Array:
+        """The values at `places`; null where a place is negative: `bits`, where `present_bits` was asked before."""
         if not self._chunks:
             assert (places < 0).all(), "nothing was kept"
             return pa.nulls(len(places), self._kind)
-        found = taken(self._chunks, self._begins, places) if len(self) else None
+        found = taken(self._chunks, self._begins, places, bits) if len(self) else None
         if found is not None:
             return found
         missing = places < 0

@@ -17,15 +17,26 @@ import pyarrow as pa
 from streamlib.aggregates.accumulators import as_given, as_kept, kept_type
 from streamlib.aggregates.plan import AccumulatorPlan
 from streamlib.kernels.asof import (
+    BACKWARD,
+    BUCKET_BITS,
+    FAR_WORDS,
+    LINK,
     NODE_WORDS,
-    PLACE,
+    SWEEP,
     TIME,
     UNSORTED,
     append_nodes,
+    counts_equal,
+    link_nodes,
     living_nodes,
     match_nodes,
+    match_roughly,
+    search_nodes,
+    survey,
 )
-from streamlib.state.gathering import room, sorted_by_time
+from streamlib.state.gathering import present_bits, sorted_by_time
+from streamlib.state.pane import address
+from streamlib.state.slabs import room
 from streamlib.state.slots import SlotColumn, SlotTable
 from streamlib.state.value_store import ValueStore
 
@@ -33,6 +44,8 @@ Int64s = npt.NDArray[np.int64]
 
 ROWS_MIN = 4096
 """Rows below which dropping some is not worth it."""
+_ROOM_MAX = 4
+"""There is room for so many times the rows that live, at most, when some have been dropped."""
 _JOIN_FROM = 4
 """The chunks of values are joined when at least one in so many rows is asked for."""
 
@@ -69,7 +82,11 @@ class AsOfStore:
         self._in_order = True
         self._limit = ROWS_MIN
         self._slots_limit = ROWS_MIN
+        self._linked = 0  # how many nodes have their links for searches
         self._nodes: Any = np.empty((64, NODE_WORDS), dtype=np.int64)
+        self._far: Any = np.empty((64, FAR_WORDS), dtype=np.int64)
+        self._ordered: Any = np.empty((0, 2), dtype=np.int64)
+        self._found: Int64s = np.empty(0, dtype=np.int64)
         self._values = [ValueStore(kind) for kind in self._kinds]
         self._new_keys()
 
@@ -81,7 +98,8 @@ class AsOfStore:
     @property
     def nbytes(self) -> int:
         """Bytes reserved."""
-        return self._nodes.nbytes + self._table.nbytes + sum(values.nbytes for values in self._values)
+        own = self._nodes.nbytes + self._far.nbytes + self._ordered.nbytes + self._found.nbytes
+        return own + self._table.nbytes + sum(values.nbytes for values in self._values)
 
     @property
     def is_due(self) -> bool:
@@ -107,26 +125,42 @@ class AsOfStore:
         return self._table.find(keys)
 
     def match(self, slots: Int64s, times: Int64s, direction: int, exact: bool, tolerance: int) -> Int64s:
-        """The row that belongs to each slot and time, -1 for none; see `kernels.asof.match_nodes`."""
-        if not self.rows or not len(times):
-            return np.full(len(times), -1, dtype=np.int64)
-        times = np.ascontiguousarray(times)
-        found = room(len(times))
-        if self._found(slots, times, direction, exact, tolerance, found):
+        """The row that belongs to each slot and time, -1 for none; see `kernels.asof.search_nodes`.
+
+        The answer stays until the next call.
+        """
+        rows = len(times)
+        if len(self._found) < rows:
+            self._found = np.empty(rows, dtype=np.int64)
+        found = self._found[:rows]
+        if not self.rows or not rows:
+            found[:] = -1
             return found
-        times, order = sorted_by_time(times)
-        self._found(slots[order], times, direction, exact, tolerance, found)
-        back = room(len(times))
-        back[order] = found
-        return back
+        sought = (direction, exact, tolerance)
+        times = np.ascontiguousarray(times)
+        low, high, falls, begin, swept = self._surveyed(times, counts_equal(direction, exact))
+        if not self._in_order or abs(begin - self._place) + swept > SWEEP * rows:
+            self._link()
+            nodes, far = address(self._nodes), address(self._far)
+            search_nodes(slots, times, nodes, far, *self._by_slot(self._heads, self._firsts), *sought, found)
+        elif falls * swept <= SWEEP * rows:
+            self._sweep(slots, times, sought, found)
+        elif not self._sweep_roughly(slots, times, sought, low, high, swept, found):
+            times, order = sorted_by_time(times)
+            answer = room(rows)
+            self.match(slots[order], times, *sought)
+            answer[:] = found
+            found[order] = answer
+        return found
 
     def values(self, rows: Int64s) -> list[pa.Array]:
         """The columns of some rows; null where there is none."""
         found = []
+        rows, bits = np.ascontiguousarray(rows), present_bits(rows)
         for store, field in zip(self._values, self.value_fields, strict=True):
             if len(rows) * _JOIN_FROM > self.rows:
                 store.all()  # is one chunk from then on
-            found.append(as_given(store.take(rows), field.type))
+            found.append(as_given(store.take(rows, bits), field.type))
         return found
 
     def drop(self, since: int, low: int, keeps_last: bool) -> None:
@@ -139,19 +173,21 @@ class AsOfStore:
         """
         out = np.empty(self.rows, dtype=np.int64)
         seen = np.zeros(self._table.count, dtype=np.uint8)
-        begin = living_nodes(self._nodes, self.rows, since, low, keeps_last, seen, out)
+        begin = living_nodes(address(self._nodes), self.rows, since, low, keeps_last, seen, out)
         living = out[begin:]
         if not self._in_order:
             living = living[np.argsort(self._nodes[living, TIME], kind="stable")]
         if len(living) < self.rows or not self._in_order:
-            slots, times = self._nodes[living, PLACE] >> 32, self._nodes[living, TIME]
+            slots, times = self._nodes[living, LINK] >> 32, self._nodes[living, TIME]
             for store in self._values:
                 store.keep(living)
             for column in (self._heads, self._firsts, self._cursors):
                 column.upto(self._table.count)[:] = -1
-            self.rows = self._place = 0
+            self.rows = self._place = self._linked = 0
             self._in_order = True
-            self._nodes = np.empty((max(64, len(living)), NODE_WORDS), dtype=np.int64)
+            if len(self._nodes) > _ROOM_MAX * max(ROWS_MIN, len(living)):
+                self._nodes = np.empty((len(living), NODE_WORDS), dtype=np.int64)
+                self._far = np.empty((0, FAR_WORDS), dtype=np.int64)
             self._chain(slots, times)
         self._limit = 2 * self.rows + ROWS_MIN
         self._drop_keys()
@@ -162,31 +198,67 @@ class AsOfStore:
         if not self.rows:
             keys = pa.RecordBatch.from_pylist([], schema=pa.schema(self.key_fields))
         else:
-            keys = self._table.read(self._nodes[: self.rows, PLACE] >> 32).keys
+            keys = self._table.read(self._nodes[: self.rows, LINK] >> 32).keys
         return keys, self.values(rows), self._nodes[: self.rows, TIME].copy()
 
-    def _found(
-        self, slots: Int64s, times: Int64s, direction: int, exact: bool, tolerance: int, found: Int64s
+    def _surveyed(self, times: Int64s, with_equal: bool) -> tuple[int, int, int, int, int]:
+        out = np.empty(5, dtype=np.int64)
+        survey(times, address(self._nodes), self.rows, with_equal, out)
+        low, high, falls, begin, swept = out.tolist()
+        return low, high, falls, begin, swept
+
+    def _sweep(self, slots: Int64s, times: Int64s, sought: tuple[int, bool, int], found: Int64s) -> None:
+        """Writes the matches of rows that come in few runs which rise."""
+        if sought[0] != BACKWARD:
+            self._link()
+        columns = self._by_slot(self._firsts, self._cursors)
+        nodes, far = address(self._nodes), address(self._far)
+        self._place = match_nodes(slots, times, nodes, far, self.rows, *columns, self._place, *sought, found)
+
+    def _sweep_roughly(
+        self,
+        slots: Int64s,
+        times: Int64s,
+        sought: tuple[int, bool, int],
+        low: int,
+        high: int,
+        swept: int,
+        found: Int64s,
     ) -> bool:
-        """Writes the matches to `found`; False where rows have to be sorted first."""
-        count = self._table.count
-        heads, firsts, cursors = (c.upto(count) for c in (self._heads, self._firsts, self._cursors))
-        place = match_nodes(
+        """Writes the matches of rows in any order; False where rows have to be sorted first."""
+        if swept > self._table.count << BUCKET_BITS or high - low >= 1 << 62:
+            return False  # a key would have many nodes in a stretch
+        if sought[0] != BACKWARD:
+            self._link()
+        if len(self._ordered) < len(times):
+            self._ordered = np.empty((len(times), 2), dtype=np.int64)
+        place = match_roughly(
             slots,
             times,
-            self._nodes,
+            address(self._nodes),
+            address(self._far),
             self.rows,
-            heads,
-            firsts,
-            cursors,
-            self._place if self._in_order else -1,
-            direction,
-            exact,
-            tolerance,
+            *self._by_slot(self._firsts, self._cursors),
+            self._place,
+            *sought,
+            low,
+            high,
+            max(0, (high - low).bit_length() - BUCKET_BITS),
+            address(self._ordered),
             found,
         )
-        self._place = place if place >= 0 else self._place
-        return place != UNSORTED
+        self._place = place if place >= 0 else UNSORTED - place
+        return place >= 0
+
+    def _link(self) -> None:
+        """Makes the links that searches need, of the nodes that have come since."""
+        if self._linked < self.rows:
+            if len(self._far) < len(self._nodes):
+                grown = np.empty((len(self._nodes), FAR_WORDS), dtype=np.int64)
+                grown[: self._linked] = self._far[: self._linked]
+                self._far = grown
+            link_nodes(address(self._nodes), address(self._far), self._linked, self.rows)
+            self._linked = self.rows
 
     def _chain(self, slots: Int64s, times: Int64s) -> None:
         count = self.rows + len(slots)
@@ -194,9 +266,13 @@ class AsOfStore:
             grown = np.empty((max(count, 2 * len(self._nodes)), NODE_WORDS), dtype=np.int64)
             grown[: self.rows] = self._nodes[: self.rows]
             self._nodes = grown
-        heads, firsts = self._heads.upto(self._table.count), self._firsts.upto(self._table.count)
-        append_nodes(slots, np.ascontiguousarray(times), self._nodes, heads, firsts, self.rows)
+        columns = self._by_slot(self._heads, self._firsts)
+        append_nodes(slots, np.ascontiguousarray(times), address(self._nodes), *columns, self.rows)
         self.rows = count
+
+    def _by_slot(self, *columns: SlotColumn) -> list[int]:
+        """The addresses of columns, which have a place for each slot."""
+        return [address(column.upto(self._table.count)) for column in columns]
 
     def _drop_keys(self) -> None:
         """Forgets the keys without rows, when they are most of all: those that only left rows have, too."""
@@ -208,7 +284,7 @@ class AsOfStore:
             kept = [column.upto(len(heads))[living] for column in columns]
             numbers = np.full(len(heads), -1, dtype=np.int64)
             numbers[living] = np.arange(len(living))
-            places = self._nodes[: self.rows, PLACE]
+            places = self._nodes[: self.rows, LINK]
             places[:] = (numbers[places >> 32] << 32) | (places & 0xFFFFFFFF)
             self._new_keys()
             if len(living):
