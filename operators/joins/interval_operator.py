@@ -23,6 +23,7 @@ from streamlib.operators.joins.matches import Columns, Mask, Matches, UInt64s
 from streamlib.operators.joins.sides import LEFT, NAMES, RIGHT, LateRows, selected
 from streamlib.operators.joins.two_sided import TwoSidedJoinNode
 from streamlib.state import with_fields
+from streamlib.state.gathering import taken_of
 from streamlib.state.joins.interval import Found, IntervalStore, stretch_of
 from streamlib.state.joins.record_layout import RecordLayout
 
@@ -116,7 +117,7 @@ class IntervalJoinOperator(Operator):
         """Keeps the rows that can still match; yields those that have not and cannot any more."""
         limit = self._dead_before(side)
         assert batch.time is not None
-        if limit is None:
+        if limit is None or int(batch.time.max()) < limit:
             keep = np.zeros(len(batch), dtype=np.bool_)
         else:
             keep = batch.time >= limit
@@ -298,7 +299,7 @@ class Pairs:
         self.found = found
         self._batch, self._names = batch, names
         is_whole = len(found) == len(batch) and bool((found.rows == np.arange(len(batch))).all())
-        self._places = None if is_whole else pa.array(found.rows)
+        self._places = None if is_whole else found.rows
 
     def sides(self, side: int) -> tuple[Columns, Columns]:
         """The left and the right columns, where `side` is that of the batch."""
@@ -307,7 +308,7 @@ class Pairs:
     def given(self, names: Sequence[str]) -> list[pa.Array]:
         """Columns of the batch's rows."""
         columns = [self._batch.rows.column(name) for name in names]
-        return columns if self._places is None else [column.take(self._places) for column in columns]
+        return columns if self._places is None else [taken_of(column, self._places) for column in columns]
 
     def kept(self, names: Sequence[str]) -> list[pa.Array]:
         """Columns of the rows that are kept."""

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamlib.kernels._jit import inline, kernel
-from streamlib.kernels.hashing import hash_word
+from streamlib.kernels.hashing import half_hash
 from streamlib.kernels.memory import I64, load_i32, load_i64, load_u64, prefetch, store_i64
 
 Int64s = npt.NDArray[np.int64]
@@ -57,7 +57,6 @@ _EIGHT = np.int64(8)
 _MIN = np.int64(-(2**63))
 _MAX = np.int64(2**63 - 1)
 _FACTOR = np.uint64(0xD6E8FEB86659FD93)
-_HALF = np.uint64(32)
 _AHEAD = np.int64(12)
 
 
@@ -65,7 +64,7 @@ _AHEAD = np.int64(12)
 def place_of(word: I64, bucket: I64, places: I64) -> I64:
     """The place in the table of a key's word and a stretch of time."""
     mixed = np.uint64(word) + np.uint64(bucket) * _FACTOR
-    return np.int64(hash_word(mixed) >> _HALF) & places
+    return np.int64(half_hash(mixed)) & places
 
 
 @inline

@@ -146,6 +146,12 @@ def taken(
     return pa.Array.from_buffers(kind, len(places), [bits, *others])
 
 
+def taken_of(column: pa.Array, places: Int64s) -> pa.Array:
+    """The values at `places` of a column, none of which is negative."""
+    found = taken([column], [0, len(column)], places) if len(column) else None
+    return column.take(pa.array(places)) if found is None else found
+
+
 def present_bits(places: Int64s) -> pa.Buffer | None:
     """A bit for each place, set where it is not negative; None where none is."""
     if not len(places) or int(places.min()) >= 0:

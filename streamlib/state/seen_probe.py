@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from streamlib.kernels._jit import inline, kernel
 from streamlib.kernels.columns import is_valid
-from streamlib.kernels.hashing import LONG_TAG, copy_bytes, equal_bytes, hash_word
+from streamlib.kernels.hashing import LONG_TAG, copy_bytes, equal_bytes, half_hash
 from streamlib.kernels.keys import write_bytes_words
 from streamlib.kernels.memory import (
     I64,
@@ -92,7 +92,7 @@ def record_of(directory: I64, number: I64) -> I64:
 @inline
 def half_of(word: I64, is_null: bool) -> I64:
     """What an entry has of a key's hash. That of null differs from that of its word, which other keys may have."""
-    half = hash_word(word) >> _HALF
+    half = half_hash(word)
     return half ^ _LOW_HALF if is_null else half
 
 

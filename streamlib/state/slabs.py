@@ -22,14 +22,12 @@ SLAB_BYTES = 1 << 22
 """Bytes of a slab: NumPy asks for large pages where an array has at least so many."""
 SLABS_MAX = 64
 """A process knows so many slabs, at most, to use them again."""
-SPARE = 8
-"""So many more may be free than in use."""
+CALLS_KEPT = 128
+"""A slab that has not been taken for so many calls goes back to the system."""
 PART_BYTES_MIN = 1 << 16
 """Fewer bytes are not taken from a slab, all of which they would keep in use."""
 _LINE = 64
 _HUGE_PAGE = 1 << 21
-_REFERENCES = 2
-"""To a slab that nobody uses: that of the list, and that of the question."""
 
 
 def room(count: int, kind: npt.DTypeLike = np.int64) -> npt.NDArray[Any]:
@@ -68,20 +66,28 @@ class _Slabs:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._slabs: list[Bytes] = []
+        self._slabs: list[tuple[int, Bytes]] = []  # with the number of the call that took it last
+        self._calls = 0
 
     def take(self) -> Bytes:
-        """One of which nothing is in use.
+        """One of which nothing is in use: the last one that was taken.
 
-        Those that are free beyond those that are in use, and a few, go back to the system, one with each call.
+        What is free for long goes back to the system.
         """
         with self._lock:
-            free = [at for at in range(len(self._slabs)) if sys.getrefcount(self._slabs[at]) <= _REFERENCES]
-            slab = self._slabs.pop(free.pop()) if free else _new_slab()
-            if free and 2 * len(free) > len(self._slabs) + SPARE:
-                del self._slabs[free[0]]
-            self._slabs = [*self._slabs[1 - SLABS_MAX :], slab]
+            self._calls += 1
+            slabs, self._slabs = self._slabs, []
+            free = [at for at in range(len(slabs)) if _references(slabs, at) <= _IDLE] if _COUNTED else []
+            slab = slabs.pop(free.pop())[1] if free else _new_slab()
+            if free and slabs[free[0]][0] < self._calls - CALLS_KEPT:
+                del slabs[free[0]]
+            self._slabs = [*slabs[1 - SLABS_MAX :], (self._calls, slab)]
             return slab
+
+
+def _references(slabs: list[tuple[int, Bytes]], at: int) -> int:
+    """How many there are to a slab."""
+    return sys.getrefcount(slabs[at][1])
 
 
 def _new_slab() -> Bytes:
@@ -101,6 +107,10 @@ class _Current(threading.local):
     used = SLAB_BYTES
 
 
+_IDLE = _references([(0, np.empty(0, dtype=np.uint8))], 0)
+"""References to a slab that nobody uses: what Python itself adds differs from version to version."""
+_COUNTED = bool(getattr(sys, "_is_gil_enabled", lambda: True)())
+"""Without the GIL a count is no proof, and slabs are used once."""
 _slabs = _Slabs()
 _current = _Current()
 

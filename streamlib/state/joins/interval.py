@@ -21,11 +21,14 @@ from streamlib.kernels.interval_join import BEGIN, END, PAGE_BITS, PAGE_ROWS, PA
 from streamlib.state.joins.kept_blocks import KeptBlocks
 from streamlib.state.joins.record_layout import RecordLayout
 from streamlib.state.pane import address
+from streamlib.state.slabs import lasting_room
 
 Int64s = npt.NDArray[np.int64]
 UInt64s = npt.NDArray[np.uint64]
 
 _TABLE_MIN = 1024
+_PLACES = 3
+"""A table has at least so many places for each row: another key's row in the chain is a mispredicted branch."""
 _SPARE_PAGES = 4
 _DEAD = 4
 """Records are written anew when one of so many is dead."""
@@ -195,8 +198,8 @@ class IntervalStore:
             self._pages[place] = address(memory)
             self._lows[place], self._highs[place] = MAX_TIME, MIN_TIME
         rows = end - int(self._store[BEGIN])
-        if 2 * rows > len(self._table):
-            self._set_table(2 * rows)
+        if _PLACES * rows > len(self._table):
+            self._set_table(_PLACES * rows)
 
     def _set_pages(self, pages: int) -> None:
         """A list of pages with room for so many."""
@@ -252,7 +255,7 @@ class IntervalStore:
             self._pairs = np.empty((2, most), dtype=np.int64)
         while True:
             if self._values.shape != (1 + len(which), most):
-                self._values = np.empty((1 + len(which), most), dtype=np.int64)
+                self._values = lasting_room((1 + len(which)) * most).reshape(1 + len(which), most)
             values = self._values
             found = kernels.probe_records(
                 address(given),
@@ -353,7 +356,7 @@ class IntervalStore:
         if self.rows > self._limit or dead_pages > _SPARE_PAGES + len(self._memory) // _DEAD:
             self._drop_scattered(limit)
         if 16 * max(self.rows, _TABLE_MIN) < len(self._table):
-            self._set_table(2 * max(1, self.rows))
+            self._set_table(_PLACES * max(1, self.rows))
 
     def _drop_scattered(self, limit: int) -> None:
         """Writes the rows that live anew, when too many between them do not."""

@@ -17,11 +17,15 @@ import pyarrow as pa
 
 from streamlib.kernels.columns import is_word, storage_dtype, values_of
 from streamlib.kernels.interval_join import HEAD_WORDS, LINK, TIME, WORD
+from streamlib.state.slabs import lasting_room
 
 Int64s = npt.NDArray[np.int64]
 UInt64s = npt.NDArray[np.uint64]
 
 _FLAGS_FIRST, _FLAGS_LAST = 32, 63  # of LINK: above the link, below the mark
+
+_NS = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9}
+"""By unit, how many ns it has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +125,10 @@ class RecordLayout:
         """A column that is in the record, from words by their place in it."""
         kind = self.fields[number].type
         if number == self._time:
-            times = pa.array(words[TIME]).view(pa.timestamp("ns", kind.tz))
-            return times.cast(kind, safe=False)  # they are whole in their unit
+            times, unit = words[TIME], _NS[kind.unit]
+            if unit > 1:  # they are whole in their unit
+                times = np.floor_divide(times, unit, out=lasting_room(len(times)))
+            return pa.Array.from_buffers(kind, len(times), [None, pa.py_buffer(np.ascontiguousarray(times))])
         if number == self._word:
             return _array(kind, words[WORD].astype(_dtype(kind), copy=False), None)
         packed = self._packed[number]
