@@ -29,6 +29,7 @@ from streamlib.errors import BuildError, TypeMismatchError
 from streamlib.expr import Expr
 from streamlib.graph import BuildContext, SourceNode
 from streamlib.graph.plan import topological
+from streamlib.kernels.selecting import filtered
 from streamlib.operators.ordered import OrderedNode, OrderedOperator
 from streamlib.state import SeenKeys, with_fields
 
@@ -232,7 +233,7 @@ class KeepFirstOperator(DedupOperator):
             yield from self.dropped(rows.filter(~new))
         else:
             self.duplicates += len(new) - int(new.sum())
-        kept = rows.filter(new)
+        kept = filtered(rows, pa.array(new))
         if len(kept):
             yield Batch(kept.rows, kept.time)
 

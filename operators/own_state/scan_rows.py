@@ -24,7 +24,7 @@ from streamlib.operators.functions.callee import Callee, Made
 from streamlib.operators.functions.row_arguments import RowArguments
 from streamlib.operators.functions.values import python_values
 from streamlib.state.pane import address
-from streamlib.state.slabs import room
+from streamlib.state.slabs import lasting_room, room
 from streamlib.state.steps.step_kernel import (
     CALL_COLUMNS,
     CALL_FRESH,
@@ -144,7 +144,7 @@ class StepRows:
         total = given.num_rows
         words = [word_column(decoded(column)) for column in given.columns]
         skip = _skipped(given.columns)
-        outs = [room(total, np.float64 if _is_float(f) else np.int64) for f in into]
+        outs = [lasting_room(total, np.float64 if _is_float(f) else np.int64) for f in into]
         theres = [room(total, np.uint8) for _ in into]
         for there in theres:
             there.fill(1)

@@ -110,6 +110,33 @@ def radix_sort(
     return True
 
 
+@kernel("void(ints, ints, ints, ints, int64[::1], int64[::1])")
+def merge_by_time(
+    times: Int64s, codes: Int64s, others: Int64s, other_codes: Int64s, out_times: Int64s, out_codes: Int64s
+) -> None:
+    """Merges rows of two batches, each in the order of time; of one time those of the first stand first.
+
+    Which row is next is hard to foretell, so there is no branch for it.
+
+    Args:
+        times, codes: of the first batch, 0.
+        others, other_codes: of the second, whose codes become those of batch 1.
+    """
+    one, two, at, second = np.int64(0), np.int64(0), np.int64(0), np.int64(1) << 32
+    while one < len(times) and two < len(others):
+        time, other, code, other_code = times[one], others[two], codes[one], other_codes[two] | second
+        takes = np.int64(other < time)
+        out_times[at] = time ^ ((time ^ other) & -takes)
+        out_codes[at] = code ^ ((code ^ other_code) & -takes)
+        two += takes
+        one += np.int64(1) - takes
+        at += np.int64(1)
+    for i in range(one, len(times)):
+        out_times[at + i - one], out_codes[at + i - one] = times[i], codes[i]
+    for i in range(two, len(others)):
+        out_times[at + i - two], out_codes[at + i - two] = others[i], other_codes[i] | second
+
+
 @kernel("boolean(ints, int64[::1], int64[::1])")
 def order_ties(times: Int64s, codes: Int64s, orders: Int64s) -> bool:
     """Puts rows of one time, which stand together, in the order of `orders`.

@@ -21,6 +21,7 @@ from streamlib.kernels.sorting import (
     gather_bytes,
     gather_validity,
     gather_values,
+    merge_by_time,
     radix_sort,
 )
 from streamlib.state.slabs import lasting_room, room
@@ -66,6 +67,15 @@ def sorted_by_time(times: Int64s, codes: Int64s | None = None) -> tuple[Int64s, 
         )
         if done:
             break
+    return out_times, out_codes
+
+
+def merged_by_time(times: Sequence[Int64s], codes: Sequence[Int64s]) -> tuple[Int64s, Int64s]:
+    """Times, rising, and codes of the rows of two batches, each of which is in the order of time."""
+    rows = sum(map(len, times))
+    out_times, out_codes = lasting_room(rows), lasting_room(rows)
+    one, other, code, other_code = map(np.ascontiguousarray, (*times, *codes))
+    merge_by_time(one, code, other, other_code, out_times, out_codes)
     return out_times, out_codes
 
 

@@ -19,7 +19,7 @@ import pyarrow as pa
 from streamlib.elements import MAX_TIME, Batch
 from streamlib.kernels.sorting import gather_values, order_ties
 from streamlib.state.column_order import by_columns
-from streamlib.state.gathering import KERNEL_ROWS_MIN, gathered, sorted_by_time
+from streamlib.state.gathering import KERNEL_ROWS_MIN, gathered, merged_by_time, sorted_by_time
 from streamlib.state.key_columns import with_fields
 from streamlib.state.pane import address
 from streamlib.state.slabs import room
@@ -29,7 +29,9 @@ Int64s = npt.NDArray[np.int64]
 PIECES_MAX = 32
 """Batches that wait, above which they are joined, where they are smaller than the next."""
 PIECE_ROWS_MAX = 65_536
-"""A batch that is joined with no other. And so many rows, about, are sorted at once."""
+"""A batch that is joined with no other."""
+STAGE_ROWS = 32_768
+"""So many rows, about, are sorted at once: the second-level cache holds what that works with."""
 JOINED_ROWS_MAX = 8_192
 """Batches that follow one another come out as one up to so many rows."""
 _SAMPLED = 1024
@@ -187,16 +189,16 @@ class OrderedBuffer:
         return found
 
     def _stages(self, before: int | None) -> list[int | None]:
-        """Times, rising, with not many more than `PIECE_ROWS_MAX` rows between them; the last is `before`."""
+        """Times, rising, with not many more than `STAGE_ROWS` rows between them; the last is `before`."""
         if (
             self.order is not Order.TIME
-            or self.rows <= 2 * PIECE_ROWS_MAX
+            or self.rows <= 2 * STAGE_ROWS
             or all(piece.sorted for piece in self._pieces)
         ):
             return [before]
         samples = np.concatenate([piece.times[piece.at :: _SAMPLED] for piece in self._pieces])
         samples = np.sort(samples if before is None else samples[samples < before])
-        return [*np.unique(samples[:: PIECE_ROWS_MAX // _SAMPLED])[1:].tolist(), before]
+        return [*np.unique(samples[:: STAGE_ROWS // _SAMPLED])[1:].tolist(), before]
 
     def _released(self, before: int | None) -> list[Batch]:
         cuts = [piece.cut(before) for piece in self._pieces if before is None or piece.low < before]
@@ -317,8 +319,11 @@ def _merged(cuts: Sequence[Cut]) -> list[Batch]:
     if rows < KERNEL_ROWS_MIN:
         return [in_order(joined([cut.batch() for cut in cuts]), Order.TIME)]
     times = [cut.piece.times[cut.begin : cut.end] for cut in cuts]
-    code = _codes(cuts)
-    time, code = (times[0], code) if len(cuts) == 1 else sorted_by_time(np.concatenate(times), code)
+    if len(cuts) == 2:
+        time, code = merged_by_time(times, [cut.piece.codes[cut.begin : cut.end] for cut in cuts])
+    else:
+        code = _codes(cuts)
+        time, code = (times[0], code) if len(cuts) == 1 else sorted_by_time(np.concatenate(times), code)
     return [_gathered([cut.piece.batch for cut in cuts], time, code)]
 
 

@@ -165,7 +165,7 @@ def test_differential_times_are_sorted_as_numpy_sorts_them(span: int) -> None:
 def test_many_rows_come_out_in_parts_and_large_batches_are_not_joined(
     limit: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in (("PIECE_ROWS_MAX", limit), ("_SAMPLED", 4), ("KERNEL_ROWS_MIN", 1)):
+    for name, value in (("STAGE_ROWS", limit), ("_SAMPLED", 4), ("KERNEL_ROWS_MIN", 1)):
         monkeypatch.setattr(ordered_module, name, value)
     dice = np.random.default_rng(limit)
     buffer, held = OrderedBuffer(Order.TIME), []
