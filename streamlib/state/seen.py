@@ -45,10 +45,10 @@ from streamlib.state.seen_probe import (
     RECORD_WORD,
     RECORD_WORDS,
     UNLIMITED,
-    enter_chunk,
     forget_chunk,
     see_rows,
 )
+from streamlib.state.seen_table import move_entries, sweep_entries
 
 Int64s = npt.NDArray[np.int64]
 
@@ -228,16 +228,16 @@ class SeenKeys:
 
     def _make_table(self, buckets: int) -> None:
         """Makes the table anew, without the entries of chunks that are over, whose numbers are free then."""
+        directory, keys = address(self._directory), int(self._head[HEAD_KEYS]) - self._over
         if buckets == self._buckets:
-            self._table.fill(0)
+            strays = np.empty(max(1, keys), dtype=np.uint64)
+            found = sweep_entries(directory, self._table_at, buckets - 1, strays)
         else:
+            before, at, mask = self._table, self._table_at, self._buckets - 1
             self._set_table(buckets)
-        entered = full = 0
-        for number, chunk in self._chunks.items():
-            found = enter_chunk(
-                address(self._directory), number, chunk.count, self._table_at, self._buckets - 1
-            )
-            entered, full = entered + (found & 0xFFFFFFFF), full + (found >> 32)
+            found = move_entries(directory, at, mask, self._table_at, buckets - 1)
+            del before
+        entered, full = found & 0xFFFFFFFF, found >> 32
         assert entered == self._head[HEAD_KEYS] - self._over, "each key has an entry"
         self._head[HEAD_KEYS], self._head[HEAD_FULL] = entered, full
         self._head[HEAD_FULL_MAX] = full + max(1, buckets // 8)

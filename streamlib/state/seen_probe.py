@@ -337,41 +337,6 @@ def see_rows(
 
 
 @kernel("int64(int64, int64, int64, int64, int64)")
-def enter_chunk(directory: I64, chunk: I64, count: I64, table: I64, mask: I64) -> I64:
-    """Enters the newest record of each key, where it is one of a chunk.
-
-    The table has room for them, and no entry of theirs.
-
-    Returns:
-        How many are entered, and above 32 bits how many buckets have no room now and had some.
-    """
-    entered, full = np.int64(0), np.int64(0)
-    words = directory + chunk * np.int64(8 * CHUNK_WORDS)
-    records, nulls = load_i64(words, CHUNK_RECORDS), load_i64(words, CHUNK_NULLS)
-    for begin in range(0, count, BLOCK):
-        end = min(begin + np.int64(BLOCK), count)
-        for at in range(begin, end):
-            half = half_of(load_u64(records + at * _RECORD, RECORD_WORD), load_u8(nulls, at) != _ZERO)
-            prefetch(bucket_of(table, mask, half))
-        for at in range(begin, end):
-            record = records + at * _RECORD
-            if newer_of(record) != 0:
-                continue
-            half = half_of(load_u64(record, RECORD_WORD), load_u8(nulls, at) != _ZERO)
-            bucket = bucket_of(table, mask, half)
-            tops = zero_bytes(load_u64(bucket, 0))
-            while tops == _ZERO:
-                held = load_u64(bucket, 0)
-                full += np.int64(held >> FULL_BIT == _ZERO)
-                store_u64(bucket, 0, held | (_ONE << FULL_BIT))
-                bucket = bucket_after(table, mask, bucket)
-                tops = zero_bytes(load_u64(bucket, 0))
-            enter(bucket, lowest_byte(tops), half, (chunk << _CHUNK_BITS) + at + np.int64(1))
-            entered += np.int64(1)
-    return (full << _CHUNK_BITS << _CHUNK_BITS) | entered
-
-
-@kernel("int64(int64, int64, int64, int64, int64)")
 def forget_chunk(directory: I64, chunk: I64, count: I64, table: I64, mask: I64) -> I64:
     """Takes the records of a chunk out of the table one by one, and out of their links.
 
