@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from streamlib.errors import TypeMismatchError
 from streamlib.kernels import keys
-from streamlib.kernels.hashing import HASH_VERSION, NULL_WORD
+from streamlib.kernels.hashing import HASH_VERSION, NULL_WORD, half_hash
 from streamlib.kernels.keys import KeyEncoder, KeyKind, exchange_order, key_groups, partition
 
 
@@ -174,3 +174,10 @@ def test_no_key_columns_is_one_key() -> None:
 def test_nested_keys_are_refused() -> None:
     with pytest.raises(TypeMismatchError, match="cannot be a key"):
         KeyEncoder([pa.list_(pa.int64())])
+
+
+@pytest.mark.parametrize("step", [1, 1_000, 1 << 20])
+def test_numbers_in_a_row_are_scattered_over_the_places_of_a_table(step: int) -> None:
+    with np.errstate(over="ignore"):
+        places = {int(half_hash(np.uint64(step * n))) & 0x1FFF for n in range(4_096)}
+    assert len(places) > 3_000, "of 8,192, where chance gives 3,223"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -117,3 +118,23 @@ def test_rows_in_any_order_have_the_match_that_a_scan_finds(
                 chosen.append((kept[after[0]] - time, 1, after[0]))
             chosen = [c for c in chosen if tolerance == UNLIMITED or c[0] <= tolerance]
             assert row == (min(chosen)[2] if chosen else -1)
+
+
+@pytest.mark.parametrize("direction", [BACKWARD, FORWARD, NEAREST])
+def test_rows_that_crowd_in_one_stretch_of_time_are_sorted_first(direction: int) -> None:
+    random = np.random.default_rng(7)
+    store = AsOfStore([pa.field("k", pa.int64())], [])
+    kept, keys = np.sort(random.integers(0, 3_000, 5_000)), random.integers(0, 3, 5_000)
+    store.add(pa.record_batch({"k": keys}), [], kept)
+    times, wanted = random.integers(0, 3_000, 2_000), random.integers(0, 3, 2_000)
+    times[17] = 2**61  # all others are in one stretch
+    found = store.match(store.slots_of(pa.record_batch({"k": wanted})), times, direction, True, UNLIMITED)
+    order = np.argsort(times, kind="stable")
+    other = AsOfStore([pa.field("k", pa.int64())], [])
+    other.add(pa.record_batch({"k": keys}), [], kept)
+    slots = other.slots_of(pa.record_batch({"k": wanted[order]}))
+    singly = [
+        other.match(slots[i : i + 1], times[order][i : i + 1], direction, True, UNLIMITED)[0]
+        for i in range(2_000)
+    ]
+    assert found[order].tolist() == [int(row) for row in singly]

@@ -231,3 +231,14 @@ def test_many_rows_of_one_time_go_by_their_order() -> None:
         buffer.add(Batch(pa.record_batch({"n": part}), part // 2_000, order=part))
     (found,) = buffer.release(None)
     assert found.rows.column(0).to_pylist() == list(range(6_000))
+
+
+@given(st.lists(st.integers(0, 9)), st.lists(st.integers(0, 9)))
+def test_differential_two_batches_are_merged_as_they_are_sorted(one: list[int], other: list[int]) -> None:
+    times = [np.sort(np.array(part, dtype=np.int64)) for part in (one, other)]
+    codes = [np.arange(len(part), dtype=np.int64)[::-1].copy() for part in times]
+    found = gathering.merged_by_time(times, codes)
+    both = np.concatenate([codes[0], codes[1] | (1 << 32)])
+    order = np.argsort(np.concatenate(times), kind="stable")
+    assert found[0].tolist() == np.concatenate(times)[order].tolist()
+    assert found[1].tolist() == both[order].tolist()
