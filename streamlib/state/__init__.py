@@ -31,8 +31,8 @@ kernels read it), `fused` (the generated loop of a plan), `probe` (the loop that
 are no words, beside the records), `slots` (one pane that never closes), `placed` and `two_stacks` (slices),
 `sessions`, `bars` (`bar_kernels` has its loop), `hops` (`hop_kernels`), `numbered`, `seen`, `last_rows`,
 `expiry`, `ordered` (`gathering` takes rows of several batches, into memory of `slabs`), `layout` (what lies
-where in the blocks that Python and kernels share). Rooms: `collected` (what is no few words per key), `joins`, `rolling` (the last
-rows of each key), `steps` (functions of the user's).
+where in the blocks that Python and kernels share). Rooms: `collected` (what is no few words per key), `joins`,
+`rolling` (the last rows of each key), `steps` (functions of the user's).
 """
 
 from streamlib.state.bars import BarSize, BarTable, OverBars

@@ -97,7 +97,7 @@ def _new_slab() -> Bytes:
 def _aligned(memory: Bytes) -> Bytes:
     """The part of it that begins with a large page, as memory of its own."""
     begin = -int(memory.__array_interface__["data"][0]) % _HUGE_PAGE
-    return np.frombuffer(memoryview(memory)[begin : begin + SLAB_BYTES], dtype=np.uint8)
+    return np.frombuffer(memory.data[begin : begin + SLAB_BYTES], dtype=np.uint8)
 
 
 class _Current(threading.local):

@@ -142,7 +142,8 @@ class AsOfStore:
         if not self._in_order or abs(begin - self._place) + swept > SWEEP * rows:
             self._link()
             nodes, far = address(self._nodes), address(self._far)
-            search_nodes(slots, times, nodes, far, *self._by_slot(self._heads, self._firsts), *sought, found)
+            heads, firsts = self._by_slot(self._heads, self._firsts)
+            search_nodes(slots, times, nodes, far, heads, firsts, *sought, found)
         elif falls * swept <= SWEEP * rows:
             self._sweep(slots, times, sought, found)
         elif not self._sweep_roughly(slots, times, sought, low, high, swept, found):
@@ -211,9 +212,11 @@ class AsOfStore:
         """Writes the matches of rows that come in few runs which rise."""
         if sought[0] != BACKWARD:
             self._link()
-        columns = self._by_slot(self._firsts, self._cursors)
+        firsts, cursors = self._by_slot(self._firsts, self._cursors)
         nodes, far = address(self._nodes), address(self._far)
-        self._place = match_nodes(slots, times, nodes, far, self.rows, *columns, self._place, *sought, found)
+        self._place = match_nodes(
+            slots, times, nodes, far, self.rows, firsts, cursors, self._place, *sought, found
+        )
 
     def _sweep_roughly(
         self,
@@ -232,13 +235,15 @@ class AsOfStore:
             self._link()
         if len(self._ordered) < len(times):
             self._ordered = np.empty((len(times), 2), dtype=np.int64)
+        firsts, cursors = self._by_slot(self._firsts, self._cursors)
         place = match_roughly(
             slots,
             times,
             address(self._nodes),
             address(self._far),
             self.rows,
-            *self._by_slot(self._firsts, self._cursors),
+            firsts,
+            cursors,
             self._place,
             *sought,
             low,
@@ -270,9 +275,10 @@ class AsOfStore:
         append_nodes(slots, np.ascontiguousarray(times), address(self._nodes), *columns, self.rows)
         self.rows = count
 
-    def _by_slot(self, *columns: SlotColumn) -> list[int]:
-        """The addresses of columns, which have a place for each slot."""
-        return [address(column.upto(self._table.count)) for column in columns]
+    def _by_slot(self, one: SlotColumn, other: SlotColumn) -> tuple[int, int]:
+        """The addresses of two columns, which have a place for each slot."""
+        count = self._table.count
+        return address(one.upto(count)), address(other.upto(count))
 
     def _drop_keys(self) -> None:
         """Forgets the keys without rows, when they are most of all: those that only left rows have, too."""
