@@ -78,7 +78,7 @@ class KeySlots:
         if self._all is None or self._all.num_rows < self.count:
             empty = [pa.nulls(0, kind) for kind in self.schema.types]
             if self.count:
-                self._all = self._table.read(np.arange(self.count)).keys
+                self._all = self._table.keys_at(np.arange(self.count))
             else:
                 self._all = pa.RecordBatch.from_arrays(empty, schema=self.schema)
         return self._all
