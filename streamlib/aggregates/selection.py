@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +25,9 @@ _STEP, _SHIFT, _HALF = np.uint64(6364136223846793005), np.uint64(144269504088896
 _INFINITY = np.int64(0x7FF0000000000000)
 _MINUS_ZERO = np.int64(-(2**63))
 _FINITE_MAX = 1.7976931348623157e308
+_KEYS_KEPT = 1 << 21
+"""A thread keeps the memory of so many keys, 16 MB, for the next lists."""
+_spare = threading.local()
 
 
 @inline
@@ -53,7 +57,7 @@ class InBuckets:
 
     Attributes:
         offsets: where the lists begin.
-        keys: integers that compare as the values do, bucket by bucket.
+        keys: integers that compare as the values do, bucket by bucket. Their memory is used again.
         lows: the smallest key of each list.
         shifts: the bucket of a key is what it has above the smallest, shifted right by so many bits. With 0
             the keys of a list are in order.
@@ -71,10 +75,15 @@ class InBuckets:
         offsets, words = np.ascontiguousarray(offsets), np.ascontiguousarray(words)
         lows, shifts = np.zeros(lists, dtype=np.int64), np.zeros(lists, dtype=np.int64)
         room = np.empty(int(np.diff(offsets).max(initial=1)), dtype=np.int64)
-        keys, places = np.empty(len(words), dtype=np.int64), np.empty(_BUCKETS_MAX, dtype=np.int64)
+        keys, places = _memory(len(words)), np.empty(_BUCKETS_MAX, dtype=np.int64)
         arrays = (room, places, keys, lows, shifts)
         fill_buckets(lists, _address(offsets), _address(words), floats, *map(_address, arrays))
         return cls(offsets, keys, lows, shifts)
+
+    def __del__(self) -> None:
+        memory = self.keys.base
+        if memory is not None and len(memory) <= _KEYS_KEPT:
+            _spare.memory = memory
 
     def quantiles(self, quantile: float, rule: str, floats: bool) -> Int64s:
         """The quantile of each list, in words as those of the values; anything for an empty list.
@@ -86,6 +95,18 @@ class InBuckets:
         lists = (_address(array) for array in (self.offsets, self.keys, self.lows, self.shifts))
         write_quantiles(len(out), *lists, floats, quantile, INTERPOLATIONS.index(rule), _address(out))
         return out
+
+
+def _memory(count: int) -> Int64s:
+    """Room for so many keys: that of lists which are gone, where it is large enough.
+
+    To touch new pages costs as much as to make keys.
+    """
+    memory: Int64s | None = getattr(_spare, "memory", None)
+    _spare.memory = None
+    if memory is None or len(memory) < count:
+        memory = np.empty(count + count // 8 + 1, dtype=np.int64)
+    return memory[:count]
 
 
 def _address(array: Int64s) -> int:
