@@ -92,8 +92,10 @@ class InBuckets:
             rule: one of `INTERPOLATIONS`.
         """
         out = np.zeros(len(self.lows), dtype=np.int64)
-        lists = (_address(array) for array in (self.offsets, self.keys, self.lows, self.shifts))
-        write_quantiles(len(out), *lists, floats, quantile, INTERPOLATIONS.index(rule), _address(out))
+        offsets, keys = _address(self.offsets), _address(self.keys)
+        lows, shifts, to = _address(self.lows), _address(self.shifts), _address(out)
+        rule_number = INTERPOLATIONS.index(rule)
+        write_quantiles(len(out), offsets, keys, lows, shifts, floats, quantile, rule_number, to)
         return out
 
 

@@ -64,17 +64,17 @@ def order_rows(rows: I64, keys: I64, times: I64, gap: I64, places: I64, entries:
     for stretch in range(stretches):
         store_i64(places, stretch, 0)
     for i in range(rows):
-        stretch = np.int64((np.uint64(load_i64(times, i)) - np.uint64(low)) >> shift)
-        store_i64(places, stretch, load_i64(places, stretch) + 1)
-    place = np.int64(entries)
+        at = np.int64((np.uint64(load_i64(times, i)) - np.uint64(low)) >> shift)
+        store_i64(places, at, load_i64(places, at) + 1)
+    end: I64 = entries
     for stretch in range(stretches):
         count = load_i64(places, stretch)
-        store_i64(places, stretch, place)
-        place += ENTRY_BYTES * count
+        store_i64(places, stretch, end)
+        end += ENTRY_BYTES * count
     for i in range(rows):
         time = load_i64(times, i)
-        stretch = np.int64((np.uint64(time) - np.uint64(low)) >> shift)
-        place = load_i64(places, stretch)
+        at = np.int64((np.uint64(time) - np.uint64(low)) >> shift)
+        place = load_i64(places, at)
         entry(place, time, load_i64(keys, i), np.int64(i))
-        store_i64(places, stretch, place + ENTRY_BYTES)
+        store_i64(places, at, place + ENTRY_BYTES)
     return True
