@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from streamlib.aggregates.base import Aggregate, refuse
 from streamlib.aggregates.moments import as_floats, is_number, require_numbers
-from streamlib.aggregates.selection import INTERPOLATIONS, InBuckets, write_quantiles
+from streamlib.aggregates.selection import INTERPOLATIONS, InBuckets
 from streamlib.errors import BuildError
 from streamlib.kernels._jit import kernel
 from streamlib.kernels.columns import decoded_type, values_of
@@ -89,19 +89,7 @@ class Quantile(Aggregate):
             values = as_floats(values) if is_float else values.cast(kind)
             lists = state.memo[InBuckets] = InBuckets.of(offsets, values_of(values).view(np.int64), is_float)
         empty = np.diff(lists.offsets) == 0
-        rule = INTERPOLATIONS.index(self.interpolation)
-        out = np.empty(len(empty), dtype=np.int64)
-        write_quantiles(
-            lists.offsets,
-            lists.keys,
-            lists.address,
-            lists.lows,
-            lists.shifts,
-            is_float,
-            self.quantile,
-            rule,
-            out,
-        )
+        out = lists.quantiles(self.quantile, self.interpolation, is_float)
         if is_float:
             return pa.array(out.view(np.float64), mask=empty, from_pandas=False)
         return pa.array(out, mask=empty).view(kind)

@@ -17,7 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from streamlib.kernels._jit import inline, kernel
+from streamlib.kernels.choosing import mask_of, store_where
 from streamlib.kernels.memory import I64, load_i64, store_i64
+from streamlib.kernels.session_order import ENTRY_KEY, ENTRY_ROW
 
 Int64s = npt.NDArray[np.int64]
 
@@ -49,8 +51,6 @@ BEHIND = 5  # rows of this batch for which a session may have closed: there must
 WHEEL = 4096
 """Buckets of a wheel."""
 BUCKETS_PER_GAP = 1024
-STRETCHES = 4096
-"""The most stretches of time that rows are put in order by."""
 _SHIFT_MIN = 13  # so that the ticks of all times are far from the ends of int64
 _MAX_TIME = np.int64(2**63 - 1)
 
@@ -181,55 +181,10 @@ def file_born(born: I64, gap: I64, shift: I64, sessions: I64, free: I64, wheel: 
     store_i64(state, FREE, back)
 
 
-@kernel("boolean(int64, int64, int64, int64[::1], int64[::1])")
-def order_roughly(rows: I64, times: I64, gap: I64, places: Int64s, order: Int64s) -> bool:
-    """Writes the numbers of rows by time, exactly but for less than a gap; False where they come about so.
-
-    A row that comes early begins a session that the rows between make part of the one before, and until then
-    each row looks at both. Most of that is spared when the rows of a batch are put into some order.
-
-    Args:
-        times: address of the rows' times, ns.
-        gap: ns.
-        places: `STRETCHES` words to work with.
-        order: as many words as there are rows.
-    """
-    low, high, lag = _MAX_TIME, ~_MAX_TIME, np.uint64(0)
-    for i in range(rows):
-        time = load_i64(times, i)
-        high = max(high, time)
-        low = min(low, time)
-        lag = max(lag, apart(high, time))
-    shift = np.uint64(0)
-    while (np.uint64(2) << shift) <= np.uint64(gap):
-        shift += np.uint64(1)
-    if lag <= np.uint64(gap) >> np.uint64(1) or apart(high, low) >> shift >= np.uint64(STRETCHES):
-        return False
-    stretches = np.int64(apart(high, low) >> shift) + 1
-    for stretch in range(stretches):
-        places[stretch] = 0
-    for i in range(rows):
-        places[np.int64(apart(load_i64(times, i), low) >> shift)] += 1
-    total = np.int64(0)
-    for stretch in range(stretches):
-        count = places[stretch]
-        places[stretch] = total
-        total += count
-    for i in range(rows):
-        at = np.int64(apart(load_i64(times, i), low) >> shift)
-        order[places[at]] = i
-        places[at] += 1
-    return True
-
-
-@kernel(
-    "int64(int64, int64, int64, int64, int64, int64, uint64, int64, int64, int64, int64, int64, int64, int64, int64)"
-)
+@kernel("int64(int64, int64, int64, int64, uint64, int64, int64, int64, int64, int64, int64, int64, int64)")
 def assign_sessions(
     rows: I64,
-    order: I64,
-    keys: I64,
-    times: I64,
+    entries: I64,
     floor: I64,
     gap: I64,
     longest: I64,
@@ -245,9 +200,7 @@ def assign_sessions(
     """Writes each row's session to `found`; returns how many older sessions were absorbed.
 
     Args:
-        order: address of the rows' numbers in the order to take them; 0 for that in which they come.
-        keys: address of the slots of the rows' keys.
-        times: address of the rows' times, ns.
+        entries: address of the rows as `order_rows` writes them, in the order to take them.
         floor: no session may have closed for rows from here on, ns.
         gap: ns.
         longest: of a session from its first to its last row, ns. Where it is not the largest uint64, the
@@ -267,10 +220,9 @@ def assign_sessions(
     behind = np.int64(0)
     absorbed, born = np.int64(NONE), np.int64(NONE)  # lists, the last first, by words that are not in use
     for turn in range(rows):
-        i = turn if order == 0 else load_i64(order, turn)
-        time = load_i64(times, i)
+        time, packed = load_i64(entries, 2 * turn), load_i64(entries, 2 * turn + 1)
         behind += np.int64(time < floor)
-        key = load_i64(keys, i)
+        key, i = packed >> ENTRY_KEY, packed & ENTRY_ROW
         newer = np.int64(NONE)
         at = load_i64(newest, key)
         while at != NONE:
@@ -284,8 +236,10 @@ def assign_sessions(
             record = sessions + RECORD_BYTES * at
             first, last = load_i64(record, FIRST), load_i64(record, LAST)
             # Without branches: which of these it is cannot be predicted where rows are out of order.
-            if (time >= first) & (time <= deadline(last, gap)) & (apart(time, first) <= longest):
-                store_i64(record, LAST, max(last, time))
+            is_later = mask_of(time > last)
+            is_near = (time <= last) | (apart(time, last) <= width)
+            if (time >= first) & is_near & (apart(time, first) <= longest):
+                store_where(is_later, record, LAST, time)
                 store_i64(found, i, at)
                 continue
             if time < first:

@@ -358,7 +358,7 @@ class BarTable:
             return pa.RecordBatch.from_arrays(
                 [pa.nulls(0, kind) for kind in self._key_schema.types], schema=self._key_schema
             )
-        return self._keys.read(slots).keys
+        return self._keys.keys_at(slots)
 
 
 def _words(measure: pa.Array | None) -> tuple[int, int, int, object]:

@@ -84,7 +84,8 @@ class NumberedStore(PaneStore):
         if self._collecting is not None:
             kept = [*kept, *self._collecting.values(pane, partial, numbers)]
         keys = pa.RecordBatch.from_arrays([], schema=self.key_schema)
-        return Closed(0, keys, pane.records[numbers, self._head :], kept, self.plan)
+        state = pane.records.take(numbers, axis=0)[:, self._head :]
+        return Closed(0, keys, state, kept, self.plan)
 
     def put_states(self, numbers: Int64s, state: Int64s, kept: Sequence[pa.Array]) -> None:
         """Merges what `read` gave into the records of `numbers`."""

@@ -21,12 +21,14 @@ from streamlib.state.pane import Pane, address, table_places
 from streamlib.state.panes import PaneStore
 from streamlib.state.placed_probe import enter_hashed
 from streamlib.state.slots import SlotTable
+from streamlib.state.value_store import ValueStore
 
 Int64s = npt.NDArray[np.int64]
 
 _SLOTS_MIN = 64
 _SPARSE = 4
 """A pane with fewer records than one of so many slots has a table with hashes."""
+_NO_BYTES = np.empty(0, dtype=np.uint8)
 _DEAD_MIN = 1024
 """Keys in no pane that are not worth a compaction."""
 
@@ -78,7 +80,7 @@ class KeySlots:
         if self._all is None or self._all.num_rows < self.count:
             empty = [pa.nulls(0, kind) for kind in self.schema.types]
             if self.count:
-                self._all = self._table.read(np.arange(self.count)).keys
+                self._all = self._table.keys_at(np.arange(self.count))
             else:
                 self._all = pa.RecordBatch.from_arrays(empty, schema=self.schema)
         return self._all
@@ -119,6 +121,21 @@ class PlacedPane(Pane):
     """
 
     index: KeySlots
+
+    @classmethod
+    def opened(
+        cls, index: KeySlots, start: int, number: int, records: int, words: int, kinds: Sequence[pa.DataType]
+    ) -> PlacedPane:
+        """A new pane with room for so many records of `words` words: there is one for each slice."""
+        pane = cls.__new__(cls)
+        pane.index, pane.start, pane.number = index, start, number
+        pane.keys, pane.values, pane.collected = [], [ValueStore(kind) for kind in kinds], []
+        pane._records, pane._arena = np.empty((records, words), dtype=np.int64), _NO_BYTES
+        pane.descriptor = np.zeros(layout.PANE_WORDS, dtype=np.int64)
+        pane.descriptor[layout.PANE_START] = start
+        pane.descriptor[layout.PANE_NUMBER] = number
+        pane.make_room(records)
+        return pane
 
     @property
     def slots(self) -> Int64s:
@@ -164,14 +181,14 @@ class PlacedPane(Pane):
             grown = np.empty((records, self._records.shape[1]), dtype=np.int64)
             grown[:count] = self._records[:count]
             self._records = grown
-        own = np.ascontiguousarray(self.slots)
         if slots <= _SPARSE * len(self._records):
             by_slot = np.zeros(max(_SLOTS_MIN, 1 << (slots - 1).bit_length()), dtype=np.int64)
-            by_slot[own] = np.arange(1, count + 1)
+            if count:
+                by_slot[self.slots] = np.arange(1, count + 1)
             self._table, mask = by_slot.view(np.uint64), -len(by_slot)
         else:
             self._table = np.zeros(table_places(len(self._records)), dtype=np.uint64)
-            enter_hashed(own, self._table)
+            enter_hashed(np.ascontiguousarray(self.slots), self._table)
             mask = len(self._table) - 1
         self._describe()
         self.descriptor[layout.PANE_MASK] = mask
@@ -245,12 +262,10 @@ class PlacedStore(PaneStore):
         return merge_kernel(self.plan, self._kind, self._key_nulls, placed=True)
 
     def _new_pane(self, start: int) -> Pane:
-        kinds = self.plan.value_types
-        pane = PlacedPane(start, self._next_number, 0, self._head + len(self.plan.words), False, kinds)
-        pane.index = self.index
         newest = self._panes.peekitem()[1].count if self._panes else 0
-        pane.make_room(max(16, newest, self._slots_expected))
-        return pane
+        room = max(16, newest, self._slots_expected)
+        words = self._head + len(self.plan.words)
+        return PlacedPane.opened(self.index, start, self._next_number, room, words, self.plan.value_types)
 
 
 class WordSums:

@@ -19,6 +19,7 @@ from streamlib.aggregates.plan import AccumulatorPlan
 from streamlib.elements import MAX_TIME, MIN_TIME
 from streamlib.kernels import sessions as kernels
 from streamlib.kernels.columns import decoded
+from streamlib.kernels.session_order import STRETCHES, order_rows
 from streamlib.state.closed import Closed
 from streamlib.state.key_columns import with_fields
 from streamlib.state.numbered import NumberedStore
@@ -90,9 +91,9 @@ class SessionTable:
         self._records = np.empty((64, kernels.RECORD_WORDS), dtype=np.int64)
         self._free = np.empty(64, dtype=np.int64)
         self._wheel = np.full(kernels.WHEEL, kernels.NONE, dtype=np.int64)
-        self._places = np.empty(kernels.STRETCHES, dtype=np.int64)
-        self._found = self._order = np.empty(0, dtype=np.int64)
-        self._joined = np.empty((0, 2), dtype=np.int64)
+        self._places = np.empty(STRETCHES, dtype=np.int64)
+        self._found = np.empty(0, dtype=np.int64)
+        self._joined = self._entries = np.empty((0, 2), dtype=np.int64)
         self._counts = np.zeros(kernels.STATE_WORDS, dtype=np.int64)
         self._counts[kernels.TICK] = MIN_TIME >> self._shift
         bounds = [pa.field("first_time", _TIME), pa.field("last_time", _TIME)]
@@ -214,14 +215,13 @@ class SessionTable:
         self._make_room(rows)
         if rows > len(self._found):
             self._found, self._joined = np.empty(rows, dtype=np.int64), np.empty((rows, 2), dtype=np.int64)
-            self._order = np.empty(rows, dtype=np.int64)
+            self._entries = np.empty((rows, 2), dtype=np.int64)
         found, joined = self._found[:rows], self._joined
-        is_ordered = kernels.order_roughly(rows, address(time), self.gap, self._places, self._order)
+        entries = address(self._entries)
+        order_rows(rows, address(slots), address(time), self.gap, address(self._places), entries)
         count = kernels.assign_sessions(
             rows,
-            address(self._order) if is_ordered else 0,
-            address(slots),
-            address(time),
+            entries,
             self._closed_before,
             self.gap,
             longest,
@@ -285,7 +285,7 @@ class SessionTable:
         parts = []
         for begin in range(0, len(numbers), rows_max):
             part = slice(begin, begin + rows_max)
-            records = self._records[numbers[part]]
+            records = self._records.take(numbers[part], axis=0)
             state = self._states.read(numbers[part])
             closed = Closed(0, self._keys_of(slots[part]), state.state, state.kept, self.plan)
             parts.append(ClosedSessions(records[:, kernels.FIRST], records[:, kernels.LAST], closed))
@@ -296,7 +296,7 @@ class SessionTable:
             return pa.RecordBatch.from_arrays(
                 [pa.nulls(0, kind) for kind in self._key_schema.types], schema=self._key_schema
             )
-        return self._keys.read(slots).keys
+        return self._keys.keys_at(slots)
 
     def _forget_keys(self, slots: Int64s) -> None:
         if self._keys is None or not len(slots):

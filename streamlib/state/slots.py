@@ -231,15 +231,19 @@ class SlotTable(PaneStore):
         """The keys and the state of some slots, which stay; what is collected for results, or for other stores."""
         pane = self._pane
         assert pane is not None, "there are no slots"
-        columns = [
-            as_given(values.take(slots), field.type)
-            for values, field in zip(self._key_values, self.key_schema, strict=True)
-        ]
-        keys = canonical_floats(pa.RecordBatch.from_arrays(columns, schema=self.key_schema))
+        keys = self.keys_at(slots)
         kept = self._winners.values(pane, slots) if self._winners is not None else []
         if self._collecting is not None:
             kept = [*kept, *self._collecting.values(pane, partial, slots)]
         return Closed(_START, keys, pane.records[slots, self._head :], kept, self.plan)
+
+    def keys_at(self, slots: Int64s) -> pa.RecordBatch:
+        """The keys of some slots."""
+        columns = [
+            as_given(values.take(slots), field.type)
+            for values, field in zip(self._key_values, self.key_schema, strict=True)
+        ]
+        return canonical_floats(pa.RecordBatch.from_arrays(columns, schema=self.key_schema))
 
     def put_back(self, slots: Int64s, state: Int64s) -> None:
         """Gives some slots the state words that stand in `state`, as `read` gave them."""

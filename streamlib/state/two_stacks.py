@@ -193,6 +193,7 @@ class SumBySlot:
         self._call = np.zeros(layout.CALL_INPUTS, dtype=np.int64)
         self._pane = np.zeros(layout.PANE_WORDS, dtype=np.int64)
         self._table = np.empty(0, dtype=np.int64)
+        self._clean = np.empty((0, len(self._template)), dtype=np.int64)
         self._call[layout.CALL_TEMPLATE] = address(self._template)
         self._call[layout.CALL_DIRECTORY] = address(self._pane)
 
@@ -203,9 +204,9 @@ class SumBySlot:
             return None
         if slots > len(self._table):
             self._table = np.arange(1, 2 * slots + 1)
-        records = np.empty((slots, len(self._template)), dtype=np.int64)
-        records[:] = self._template
-        records[:, 0] = np.arange(slots)
+            self._clean = np.tile(self._template, (2 * slots, 1))
+            self._clean[:, 0] = np.arange(2 * slots)
+        records = self._clean[:slots].copy()
         pane = self._pane
         pane[layout.PANE_TABLE], pane[layout.PANE_MASK] = address(self._table), -slots
         pane[layout.PANE_RECORDS] = address(records)

@@ -279,3 +279,17 @@ def test_buckets_hold_the_keys_of_each_list_in_order(lists: list[list[int]], flo
         buckets = [(key - low) >> shift for key in found.keys[begin:end].tolist()]
         assert buckets == sorted(buckets)
         assert not shift or 0 <= buckets[0] <= buckets[-1] < max(2, end - begin)
+
+
+def test_lists_that_are_alive_do_not_share_the_memory_of_keys() -> None:
+    offsets, words = np.array([0, 40, 100]), np.arange(100)
+    first = InBuckets.of(offsets, words, False)
+    second = InBuckets.of(offsets, words + 1000, False)
+    assert first.quantiles(0.5, "lower", False).tolist() == [19, 69]
+    assert second.quantiles(0.5, "lower", False).tolist() == [1019, 1069]
+    address = second.keys.__array_interface__["data"][0]
+    del second
+    third = InBuckets.of(offsets, words + 2000, False)
+    assert third.keys.__array_interface__["data"][0] == address
+    assert first.quantiles(1.0, "higher", False).tolist() == [39, 99]
+    assert third.quantiles(1.0, "higher", False).tolist() == [2039, 2099]

@@ -13,6 +13,7 @@ from streamlib.aggregates import AccumulatorPlan, Count, Quantile, Sum
 from streamlib.aggregates.first_last import First
 from streamlib.elements import MAX_TIME, MIN_TIME
 from streamlib.kernels import sessions as kernels
+from streamlib.kernels.session_order import STRETCHES, order_rows
 from streamlib.state.pane import address
 from streamlib.state.sessions import ClosedSessions, SessionTable
 
@@ -167,11 +168,16 @@ def test_a_limited_session_is_cut_by_its_first_row() -> None:
 def test_rows_are_put_in_order_but_for_less_than_a_gap(gap: int, spread: int) -> None:
     dice = np.random.default_rng(gap + spread)
     times = np.arange(3000) * (gap // 100 + 1) % 2**61 + dice.integers(-spread, spread, 3000)
-    order, places = np.full(3000, -1), np.empty(kernels.STRETCHES, dtype=np.int64)
+    keys, places = dice.integers(0, 2**31, 3000), np.empty(STRETCHES, dtype=np.int64)
+    entries = np.full((3000, 2), -1)
     lag = int((np.maximum.accumulate(times) - times).max())
-    if not kernels.order_roughly(len(times), address(times), gap, places, order):
-        assert lag <= gap // 2 or int(times.max() - times.min()) >= kernels.STRETCHES * (gap // 2)
+    is_ordered = order_rows(3000, address(keys), address(times), gap, address(places), address(entries))
+    taken, order = entries[:, 0], entries[:, 1] & (2**32 - 1)
+    assert (taken == times[order]).all()
+    assert (entries[:, 1] >> 32 == keys[order]).all()
+    if not is_ordered:
+        assert lag <= gap // 2 or int(times.max() - times.min()) >= STRETCHES * (gap // 2)
+        assert order.tolist() == list(range(3000))
         return
     assert sorted(order.tolist()) == list(range(3000))
-    taken = times[order]
     assert (np.maximum.accumulate(taken) - taken < gap).all()

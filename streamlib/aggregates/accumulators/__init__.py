@@ -12,6 +12,7 @@ from streamlib.aggregates.accumulators.base import (
     Over,
     Style,
     Word,
+    own_values,
     typed_values,
 )
 from streamlib.aggregates.accumulators.best import best_by
@@ -65,6 +66,7 @@ __all__ = [
     "kept_type",
     "lengths",
     "lists_of",
+    "own_values",
     "plain_type",
     "product_error",
     "readable",

@@ -160,8 +160,19 @@ def typed_values(words: npt.NDArray[Any], null: npt.NDArray[np.bool_], data_type
     Args:
         words: the bits of int64, uint64 or float64 values, as int64.
     """
-    values = words.copy().view(lane(data_type))  # not a part of all the state that results would keep
-    mask = null if null.any() else None
+    return own_values(words.copy(), null, data_type)  # not a part of all the state that results would keep
+
+
+def own_values(
+    words: npt.NDArray[Any], null: npt.NDArray[np.bool_] | None, data_type: pa.DataType
+) -> pa.Array:
+    """As `typed_values`, of words that are of nothing else: they may stay behind the values.
+
+    Args:
+        null: None where no value is null.
+    """
+    values = words.view(lane(data_type))
+    mask = null if null is not None and null.any() else None
     if pa.types.is_boolean(data_type):
         return pa.array(values != 0, mask=mask)
     if mask is not None:

@@ -47,9 +47,10 @@ def chunk_of(row: I64, numbers: Int64s, rows: I64) -> tuple[I64, I64, I64]:
     """How far the chunk from `row` on goes, and the lowest and highest number of its panes."""
     stop = min(row + _CHUNK, rows)
     lowest, highest = numbers[row], numbers[row]
-    for i in range(row, stop):
-        lowest = min(lowest, numbers[i])
-        highest = max(highest, numbers[i])
+    part = numbers[row:stop]  # whose indices are not looked at for being negative
+    for i in range(len(part)):
+        lowest = min(lowest, part[i])
+        highest = max(highest, part[i])
     return stop, lowest, highest
 
 
@@ -140,13 +141,14 @@ def append_words(
                     return i
             row = stop
             continue
+        owned, panes, given = slots[row:stop], numbers[row:stop], values + 8 * row
         lacking = False
         for number in range(first, last + 1):
             need = stop - row
             if first != last:
                 need = np.int64(0)
-                for i in range(row, stop):
-                    need += np.int64(numbers[i] == number)
+                for i in range(len(panes)):
+                    need += np.int64(panes[i] == number)
             if cards[number - low, ROOM] - cards[number - low, USED] < need:
                 cards[number - low, FULL] = 1
                 lacking = True
@@ -158,17 +160,18 @@ def append_words(
             if to == 0:
                 continue
             if first == last and validity == 0:
-                for i in range(stop - row):
-                    store_i64(to, count + i, load_i64(values, row + i))
-                    store_i32(owners, count + i, slots[row + i])
-                count += stop - row
+                for i in range(len(owned)):
+                    store_i64(to, count + i, load_i64(given, i))
+                for i in range(len(owned)):
+                    store_i32(owners, count + i, owned[i])
+                count += len(owned)
             else:
-                for i in range(row, stop):
+                for i in range(len(owned)):
                     # Written whether it stays or not: there is a place behind the last one.
-                    store_i64(to, count, load_i64(values, i))
-                    store_i32(owners, count, slots[i])
-                    stays = first == last or numbers[i] == number
-                    count += np.int64(stays and (validity == 0 or is_valid(validity, bit + i)))
+                    store_i64(to, count, load_i64(given, i))
+                    store_i32(owners, count, owned[i])
+                    stays = first == last or panes[i] == number
+                    count += np.int64(stays and (validity == 0 or is_valid(validity, bit + row + i)))
             cards[at, USED] = count
         row = stop
     return rows

@@ -52,8 +52,12 @@ def locate(
     while row < end:
         stop = min(end, row + _TOGETHER)
         low, high = _MAX, ~_MAX
-        given = given_starts if given_starts != 0 else times
-        for i in range(row, stop):
+        given = (given_starts if given_starts != 0 else times) + 8 * row
+        places, panes = (
+            found[row:stop],
+            numbers[row:stop],
+        )  # their indices are not looked at for being negative
+        for i in range(stop - row):
             low = min(low, load_i64(given, i))
             high = max(high, load_i64(given, i))
         start = low
@@ -64,9 +68,9 @@ def locate(
         if together:
             pane = find_pane(directory, mask, start)
             records, number = load_i64(pane, PANE_RECORDS), load_i64(pane, PANE_NUMBER)
-            for i in range(row, stop):
-                found[i] = np.int64(np.float64(found[i] - records) * inverse + 0.5)
-                numbers[i] = number
+            for i in range(stop - row):
+                places[i] = np.int64(np.float64(places[i] - records) * inverse + 0.5)
+                panes[i] = number
         else:
             starts = given_starts + 8 * row
             if given_starts == 0:
@@ -74,9 +78,9 @@ def locate(
                 write_starts(times + 8 * row, stop - row, size, offset, starts)
             for i in range(stop - row):
                 pane = find_pane(directory, mask, load_i64(starts, i))
-                bytes_before = found[row + i] - load_i64(pane, PANE_RECORDS)
-                found[row + i] = np.int64(np.float64(bytes_before) * inverse + 0.5)
-                numbers[row + i] = load_i64(pane, PANE_NUMBER)
+                bytes_before = places[i] - load_i64(pane, PANE_RECORDS)
+                places[i] = np.int64(np.float64(bytes_before) * inverse + 0.5)
+                panes[i] = load_i64(pane, PANE_NUMBER)
         row = stop
 
 

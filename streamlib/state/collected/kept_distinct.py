@@ -244,7 +244,7 @@ class KeptDistinct:
         if self._index is not None:
             if not len(words):
                 return lists_of(offsets, pa.nulls(0, self._kind))
-            known = self._index.read(np.arange(self._index.count)).keys.column(0)
+            known = self._index.keys_at(np.arange(self._index.count)).column(0)
             return lists_of(offsets, known.take(pa.array(words)))
         if isinstance(self._set, WideTable):
             return lists_of(offsets, _typed(words, null[order].astype(np.bool_), self._kind))

@@ -6,30 +6,37 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from streamlib.aggregates.accumulators import Rows, lengths, lists_of, typed_values
+from streamlib.aggregates.accumulators import Rows, lengths, lists_of, own_values
 from streamlib.kernels._jit import kernel
 from streamlib.kernels.columns import lane, values_of
+from streamlib.kernels.memory import I64, load_i32, load_i64, store_i64
 from streamlib.state.pane import address
 
 Int64s = npt.NDArray[np.int64]
-Int32s = npt.NDArray[np.int32]
 
 
-@kernel("void(codes, ints, int64[::1], int64[::1])")
-def group_words(slots: Int32s, words: Int64s, ends: Int64s, out: Int64s) -> None:
-    """Writes words by slot, in their order; `ends` (slots + 1 zeros) becomes where each slot's words begin."""
-    count = len(ends) - 1
-    for i in range(len(slots)):
-        ends[slots[i] + 1] += 1
+@kernel("void(int64, int64, int64, int64, int64, int64)")
+def group_words(rows: I64, slots: I64, words: I64, count: I64, ends: I64, out: I64) -> None:
+    """Writes words by slot, in their order. All by address.
+
+    Args:
+        slots: of the words, int32.
+        count: how many slots there are.
+        ends: of `count + 1` zeros, which become where each slot's words begin.
+    """
+    for i in range(rows):
+        slot = load_i32(slots, i) + 1
+        store_i64(ends, slot, load_i64(ends, slot) + 1)
     for slot in range(count):
-        ends[slot + 1] += ends[slot]
-    for i in range(len(slots)):
-        slot = slots[i]
-        out[ends[slot]] = words[i]
-        ends[slot] += 1
+        store_i64(ends, slot + 1, load_i64(ends, slot + 1) + load_i64(ends, slot))
+    for i in range(rows):
+        slot = load_i32(slots, i)
+        place = load_i64(ends, slot)
+        store_i64(out, place, load_i64(words, i))
+        store_i64(ends, slot, place + 1)
     for slot in range(count, 0, -1):
-        ends[slot] = ends[slot - 1]
-    ends[0] = 0
+        store_i64(ends, slot, load_i64(ends, slot - 1))
+    store_i64(ends, 0, 0)
 
 
 class KeptWords:
@@ -105,8 +112,8 @@ class KeptWords:
             rows = np.flatnonzero(place[kept] >= 0)
             kept, words, count = place[kept[rows]], words[rows], len(slots)
         offsets, grouped = np.zeros(count + 1, dtype=np.int64), np.empty(len(kept), dtype=np.int64)
-        group_words(kept, words, offsets, grouped)
-        return lists_of(offsets, typed_values(grouped, np.zeros(len(grouped), np.bool_), self._kind))
+        group_words(len(kept), address(kept), address(words), count, address(offsets), address(grouped))
+        return lists_of(offsets, own_values(grouped, None, self._kind))
 
     final = partial
 
