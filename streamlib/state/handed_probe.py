@@ -45,7 +45,7 @@ def find_handed(
     """The record of a key, 0 where there is none; and the place in the table where the search ended.
 
     Args:
-        entry: holds the upper half of the key's hash, as entries of tables do.
+        entry: holds `half_hash` of the key's word, as entries of tables do.
         other: the record of the key in another pane.
         arena: of that pane.
         long_keys: key words may stand for bytes in the arenas (BYTES keys).

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from streamlib.aggregates.plan import AccumulatorPlan
 from streamlib.kernels._jit import Kernel, inline, kernel
-from streamlib.kernels.hashing import LONG_TAG, bytes_word, hash_word
+from streamlib.kernels.hashing import LONG_TAG, bytes_word, half_hash, hash_word
 from streamlib.kernels.keys import KeyKind
 from streamlib.kernels.memory import I64, load_i64, load_u64
 from streamlib.state import layout
@@ -41,8 +41,8 @@ class HandedPane:
     Attributes:
         start: the window's start, ns.
         pane: where the records are; nobody changes it any more.
-        entries: for each record of the worker's keys, in slot order, the upper half of its key's hash,
-            and its slot + 1.
+        entries: for each record of the worker's keys, in slot order, the half of its key's hash that
+            tables have, and its slot + 1.
     """
 
     start: int
@@ -127,12 +127,12 @@ class HandingStore(PaneStore):
 
 
 @inline
-def record_half(word: I64, arena: I64, long_keys: bool) -> I64:
-    """The upper half of the hash of a record's key, as the key's rows have it."""
+def row_word(word: I64, arena: I64, long_keys: bool) -> I64:
+    """The word that rows have of the key of a record with this word."""
     if long_keys and word >= LONG_TAG:
         kept = arena + np.int64(word - LONG_TAG)
-        word = bytes_word(kept + 8, load_i64(kept, 0), np.int64(0))
-    return hash_word(word) >> _HALF
+        return bytes_word(kept + 8, load_i64(kept, 0), np.int64(0))
+    return word
 
 
 @kernel("void(int64, int64, int64, boolean, uint64[::1], int64[::1])")
@@ -143,23 +143,23 @@ def part_records(
 
     Args:
         record: address of the first one.
-        entries: one for each record, written: the upper half of the key's hash, and slot + 1.
+        entries: one for each record, written: `half_hash` of the key's word, and slot + 1.
         ends: (workers + 1) zeros; becomes where each worker's entries begin.
     """
     workers, count = np.int64(len(ends) - 1), len(entries)
-    found = np.empty(count, dtype=np.uint64)
+    found, whose = np.empty(count, dtype=np.uint64), np.empty(count, dtype=np.uint8)
     for slot in range(count):
-        half = record_half(load_u64(record, 0), arena, long_keys)
-        found[slot] = (half << _HALF) | np.uint64(slot + 1)
-        worker = (np.int64(found[slot] >> _GROUP_SHIFT) * workers) >> _GROUP_BITS
+        word = row_word(load_u64(record, 0), arena, long_keys)
+        found[slot] = (half_hash(word) << _HALF) | np.uint64(slot + 1)
+        worker = (np.int64(hash_word(word) >> _GROUP_SHIFT) * workers) >> _GROUP_BITS
+        whose[slot] = np.uint8(worker)
         ends[worker + 1] += 1
         record += record_bytes
     for part in range(workers):
         ends[part + 1] += ends[part]
     for slot in range(count):
-        worker = (np.int64(found[slot] >> _GROUP_SHIFT) * workers) >> _GROUP_BITS
-        entries[ends[worker]] = found[slot]
-        ends[worker] += 1
+        entries[ends[whose[slot]]] = found[slot]
+        ends[whose[slot]] += 1
     for part in range(workers, 0, -1):
         ends[part] = ends[part - 1]
     ends[0] = 0

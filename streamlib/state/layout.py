@@ -24,7 +24,7 @@ PANE_ARENA_SIZE = 10
 RECORD_KEY = 0
 RECORD_STATE = 1
 
-# An entry of a pane's table: the upper half of the hash, and slot + 1; 0 is free.
+# An entry of a pane's table: `half_hash` of the key's word, and slot + 1; 0 is free.
 
 # The call block: what one call of a fused kernel works on.
 CALL_TIME = 0

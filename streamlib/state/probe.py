@@ -10,7 +10,7 @@ import numpy as np
 
 from streamlib.kernels._jit import inline, kernel
 from streamlib.kernels.columns import is_valid
-from streamlib.kernels.hashing import LONG_TAG, copy_bytes, equal_bytes, hash_word
+from streamlib.kernels.hashing import LONG_TAG, copy_bytes, equal_bytes, half_hash
 from streamlib.kernels.memory import I64, load_i32, load_i64, load_u64, prefetch, store_i64, store_u64
 from streamlib.state.layout import (
     ARENA_FULL,
@@ -85,7 +85,7 @@ def prefetch_records(
     for i in range(rows):
         pane = find_pane(directory, directory_mask, load_i64(starts, i))
         table = load_i64(pane, PANE_TABLE)
-        half = np.int64(hash_word(load_u64(words, i)) >> _HALF)
+        half = np.int64(half_hash(load_u64(words, i)))
         entry = table + 8 * (half & load_i64(pane, PANE_MASK))
         entry = entry if table != 0 else directory
         prefetch(entry)
@@ -221,7 +221,7 @@ def find_records(
         is_null = null_keys and validity != 0 and not is_valid(validity, bit + i)
         mask = np.uint64(load_i64(pane, PANE_MASK))
         records = load_i64(pane, PANE_RECORDS)
-        half = hash_word(word) >> _HALF
+        half = half_hash(word)
         place = np.int64(half & mask)
         record = np.int64(0)
         if is_null:
