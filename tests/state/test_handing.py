@@ -97,7 +97,7 @@ def test_what_is_handed_over_comes_to_what_a_plain_loop_finds(
     assert handed_round(kind, shares, workers) == wanted(rows)
 
 
-@pytest.mark.parametrize("is_text", [False, True])
+@pytest.mark.parametrize("is_text", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_panes_that_grow_while_they_take_in_others(is_text: bool) -> None:
     rng = np.random.default_rng(7)
     picks = rng.integers(0, 30_000, 60_000).tolist()

@@ -30,7 +30,9 @@ def taken(store: HandingStore, starts: list[int]) -> dict[tuple[int, Any], tuple
     return dict(zip(zip(begins, keys, strict=True), zip(rows, sums, strict=True), strict=True))
 
 
-@pytest.mark.parametrize("kind", [pa.string(), pa.int64(), pa.float64()])
+@pytest.mark.parametrize(
+    "kind", [pa.string(), pa.int64(), pytest.param(pa.float64(), marks=pytest.mark.slow)]
+)
 def test_windows_of_few_keys_open_and_close_in_any_order(kind: pa.DataType) -> None:
     dice = random.Random(5)
     stores = [HandingStore([pa.field("key", kind)], PLAN) for _ in range(2)]

@@ -41,7 +41,7 @@ def results(table: pa.Table, value: Any, block: int, workers: int) -> list[dict[
     return rows
 
 
-@pytest.mark.parametrize("kind", [pa.int64(), pa.float64()])
+@pytest.mark.parametrize("kind", [pa.int64(), pytest.param(pa.float64(), marks=pytest.mark.slow)])
 @given(data=st.data())
 def test_a_product_is_what_its_column_would_be(kind: pa.DataType, data: st.DataObject) -> None:
     seconds = st.floats(-1e3, 1e3) if pa.types.is_floating(kind) else ints
