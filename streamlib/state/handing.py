@@ -1,7 +1,8 @@
 """Panes that go to other workers of the process as they are: each merges the records of its own keys from them.
 
 The worker that has closed a pane says which records are whose, and touches it no more. The others read
-it at the same time. No row is built, no key is hashed twice, and nothing is copied but what is new.
+it at the same time. No row is built, each record's key is hashed once for all of them, and only what is
+new is copied.
 """
 
 from __future__ import annotations
@@ -29,7 +30,6 @@ Int64s = npt.NDArray[np.int64]
 Uint64s = npt.NDArray[np.uint64]
 
 _HALF = np.uint64(32)
-_ONE = np.uint64(1)
 _GROUP_SHIFT = np.uint64(56)
 _GROUP_BITS = np.int64(8)
 
