@@ -27,7 +27,7 @@ from streamlib.operators.aggregation import InputColumns, Late, from_input
 from streamlib.operators.windows.panes import FixedPanes, Missed, Panes
 from streamlib.operators.windows.results import ResultBuilder
 from streamlib.operators.windows.slices import SlicedPanes
-from streamlib.state import Order, OrderedBuffer
+from streamlib.state import Order, OrderedBuffer, Owners
 
 if TYPE_CHECKING:
     from streamlib.operators.windows.node import WindowAggregateNode
@@ -45,7 +45,7 @@ class PaneOperator(Operator):
         self.node = node
         self.lateness = node.allowed_lateness
         self.keys = list(node.pane_keys)
-        self.panes = open_panes(node, context.needs_order, self.lateness)
+        self.panes = open_panes(node, context.needs_order, self.lateness, context.shared)
         self.store = self.panes.store
         self.results = ResultBuilder(node, context.batch_rows)
         self.watermark: int | None = None
@@ -102,7 +102,8 @@ class WindowOperator(PaneOperator):
         super().__init__(node, context)
         self.combine = combine
         self.late_read = context.late_read
-        self.sharing = context.workers if context.shares_memory else 0
+        self.sharing = context.shares_memory
+        self.worker, self.workers = context.worker, context.workers
         source = node.inputs[0].schema
         self.columns = InputColumns(source.names if node.sorts else (), node.aggregation.inputs, source)
         self.waiting = OrderedBuffer(Order.COLUMNS, len(source)) if node.sorts else None
@@ -210,7 +211,7 @@ class WindowOperator(PaneOperator):
     def partials(self, watermark: int | None) -> Iterator[Handed | pa.RecordBatch]:
         """Takes out, as partial results, what a watermark closes."""
         if self.sharing:
-            yield from self.panes.handed(watermark, self.sharing)
+            yield from self.panes.handed(watermark, self.worker, self.workers)
         else:
             yield from self.panes.partials(watermark)
 
@@ -275,13 +276,15 @@ class MergeOperator(PaneOperator):
         return iter(())
 
 
-def open_panes(node: WindowAggregateNode, ordered: bool, lateness: int) -> Panes:
+def open_panes(
+    node: WindowAggregateNode, ordered: bool, lateness: int, owners: Owners | None = None
+) -> Panes:
     """The open windows of a step, which take late rows for so long, ns."""
     schema = node.inputs[0].schema
     fields = [schema.field(name) for name in node.pane_keys]
     plan = node.aggregation.plan(ordered=ordered)
     if isinstance(node.window, Window):
-        return FixedPanes(node.window, lateness, fields, plan)
+        return FixedPanes(node.window, lateness, fields, plan, owners)
     return SlicedPanes(node.window, lateness, fields, plan)
 
 

@@ -18,6 +18,7 @@ from streamlib.operators.aggregation import Aggregation, from_input
 from streamlib.operators.windows.aggregate import MergeOperator, WindowOperator
 from streamlib.operators.windows.results import BOUNDS, bounds_type
 from streamlib.operators.windows.same_window import SameWindow, has_own_window
+from streamlib.state import Owners
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -174,6 +175,9 @@ class WindowAggregateNode(Node):
         if self.sorts:
             return [None]  # every column decides between rows of one time
         return [frozenset(self.aggregation.columns() | set(self.pane_keys))]
+
+    def share(self) -> Owners:
+        return Owners()
 
     def build(self, context: BuildContext) -> Operator:
         return WindowOperator(self, context, combine=False)

@@ -21,7 +21,7 @@ from streamlib.contracts import State, Window
 from streamlib.elements import MAX_TIME, MIN_TIME, Batch, Handed, add_time
 from streamlib.kernels.columns import Product
 from streamlib.operators.windows.tumbling import TumblingWindow
-from streamlib.state import Closed, HandedPane, HandingStore, PaneStore, Tumbling
+from streamlib.state import BY_KEY, Closed, HandingStore, Owners, PaneStore, Share, Tumbling
 
 Int64s = npt.NDArray[np.int64]
 Selection = npt.NDArray[np.bool_]
@@ -137,11 +137,15 @@ class Panes(ABC):
     def partials(self, watermark: int | None) -> Iterator[pa.RecordBatch]:
         """Takes out, as partial results, what windows are made of that the watermark closes; all for None."""
 
-    def handed(self, watermark: int | None, workers: int) -> Iterator[Handed | pa.RecordBatch]:
-        """As `partials`, but what can be is handed to workers of this process as it is."""
+    def handed(self, watermark: int | None, worker: int, workers: int) -> Iterator[Handed | pa.RecordBatch]:
+        """As `partials`, but what can be is handed to workers of this process as it is.
+
+        Args:
+            worker: this one, of so many `workers`.
+        """
         yield from self.partials(watermark)
 
-    def take_in(self, shares: Sequence[HandedPane]) -> None:
+    def take_in(self, shares: Sequence[Share]) -> None:
         """Adds what another worker has handed over."""
         raise NotImplementedError(f"{type(self).__name__} hands nothing over")
 
@@ -186,13 +190,20 @@ class FixedPanes(Panes):
         lateness: how long after its end a window takes rows, ns.
         key_fields: the key columns.
         plan: what to aggregate.
+        owners: which worker merges a window, known to all workers; without them each merges its keys.
     """
 
     def __init__(
-        self, window: Window, lateness: int, key_fields: Sequence[pa.Field], plan: AccumulatorPlan
+        self,
+        window: Window,
+        lateness: int,
+        key_fields: Sequence[pa.Field],
+        plan: AccumulatorPlan,
+        owners: Owners | None = None,
     ) -> None:
         self.window = window
         self.lateness = lateness
+        self.owners = owners
         self.store: HandingStore = HandingStore(key_fields, plan)
         tumbles = isinstance(window, TumblingWindow)
         self.rule = Tumbling(window.size, window.offset) if tumbles else None  # type: ignore[attr-defined]
@@ -247,11 +258,18 @@ class FixedPanes(Panes):
         return starts[: bisect_right(starts, watermark, key=self._closing)]
 
     def close(self, watermark: int | None, partial: bool = False) -> Iterator[Ripe]:
-        for start in self._due(watermark):
+        for start in self._closed(watermark):
             yield Ripe(start, start, self.window.end(start), self.store.pop(start, partial))
 
+    def _closed(self, watermark: int | None) -> list[int]:
+        """The windows that close here, and not at another worker."""
+        due = self._due(watermark)
+        if self.owners is not None:
+            self.owners.forget(due)
+        return due
+
     def close_in_parts(self, watermark: int | None) -> Iterator[Ripe | RipeTogether]:
-        for starts in self.store.gathered(self._due(watermark)):
+        for starts in self.store.gathered(self._closed(watermark)):
             if self.store.plain and len(starts) > 1:
                 closed, counts = self.store.pop_together(starts)
                 ends = self.window.ends(np.array(starts, dtype=np.int64)).tolist()
@@ -265,16 +283,31 @@ class FixedPanes(Panes):
         for starts in self.store.gathered(self._due(watermark)):
             yield self.store.partials(*starts)
 
-    def handed(self, watermark: int | None, workers: int) -> Iterator[Handed | pa.RecordBatch]:
+    def handed(self, watermark: int | None, worker: int, workers: int) -> Iterator[Handed | pa.RecordBatch]:
+        if not self.store.plain:
+            yield from self.partials(watermark)
+            return
         for starts in self.store.gathered(self._due(watermark)):
-            if not all(self.store.hands_over(start) for start in starts):
-                yield self.store.partials(*starts)
-                continue
-            for worker, shares in self.store.hand_over(starts, workers):
-                rows = sum(len(share.entries) for share in shares)
-                yield Handed(worker, shares, rows, sum(share.nbytes for share in shares))
+            for owner, those in self._owned(starts, worker).items():
+                if owner != BY_KEY:
+                    yield _handed(owner, [self.store.give(start) for start in those])
+                elif all(self.store.hands_over(start) for start in those):
+                    for part, shares in self.store.hand_over(those, workers):
+                        yield _handed(part, shares)
+                else:
+                    yield self.store.partials(*those)
 
-    def take_in(self, shares: Sequence[HandedPane]) -> None:
+    def _owned(self, starts: list[int], worker: int) -> dict[int, list[int]]:
+        """Windows by the worker that merges them, or `BY_KEY`."""
+        if self.owners is None:
+            return {BY_KEY: starts}
+        owned: dict[int, list[int]] = {}
+        for start in starts:
+            owner = self.owners.claim(start, worker, self.store.keys_in(start))
+            owned.setdefault(owner, []).append(start)
+        return owned
+
+    def take_in(self, shares: Sequence[Share]) -> None:
         self.store.take_in(shares)
 
     def closing_watermark(self, watermark: int) -> int:
@@ -305,3 +338,10 @@ class FixedPanes(Panes):
     def restore(self, state: State) -> None:
         if "panes" in state:
             self.store.restore(state["panes"])
+            if self.owners is not None:  # the rows of a checkpoint come by their keys
+                self.owners.restored(self.store.starts())
+
+
+def _handed(worker: int, shares: Sequence[Share]) -> Handed:
+    rows = sum(share.num_rows if isinstance(share, pa.RecordBatch) else len(share) for share in shares)
+    return Handed(worker, shares, rows, sum(share.nbytes for share in shares))

@@ -129,8 +129,9 @@ class SharedRun:
         """Set when something has changed: what one worker on the caller's thread waits for."""
         self._lock = threading.RLock()
         self._numbers = 0
+        made = {id(node): node.share() for node in {id(s.node): s.node for s in plan.steps}.values()}
         for step in plan.steps:
-            self.shared[step.index] = step.node.share()
+            self.shared[step.index] = made[id(step.node)]
             clock = step.node.make_clock()
             if clock is not None:
                 self.clocks[step.index] = clock

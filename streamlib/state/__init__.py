@@ -38,7 +38,7 @@ where in the blocks that Python and kernels share). Rooms: `collected` (what is 
 from streamlib.state.bars import BarSize, BarTable, OverBars
 from streamlib.state.closed import Closed, Tumbling, concat
 from streamlib.state.expiry import Expiry
-from streamlib.state.handing import HandedPane, HandingStore
+from streamlib.state.handing import BY_KEY, HandedPane, HandingStore, Owners, Share
 from streamlib.state.hops import HopTable
 from streamlib.state.joins.asof import AsOfStore
 from streamlib.state.joins.interval import IntervalStore
@@ -57,6 +57,7 @@ from streamlib.state.steps.step_states import StepStates
 from streamlib.state.two_stacks import TwoStacks
 
 __all__ = [
+    "BY_KEY",
     "ArrayStates",
     "AsOfStore",
     "BarSize",
@@ -74,9 +75,11 @@ __all__ = [
     "Order",
     "OrderedBuffer",
     "OverBars",
+    "Owners",
     "PaneStore",
     "SeenKeys",
     "SessionTable",
+    "Share",
     "SlotColumn",
     "SlotTable",
     "StepStates",

@@ -1,14 +1,17 @@
-"""Panes that go to other workers of the process as they are: each merges the records of its own keys from them.
+"""Panes that go to other workers of the process as they are.
 
-The worker that has closed a pane says which records are whose, and touches it no more. The others read
-it at the same time. No row is built, each record's key is hashed once for all of them, and only what is
-new is copied.
+A window of few keys goes to one worker, the first that closes its own part of it: that worker keeps its
+pane as it is, and merges what the others have of the window into it. So a window that only one worker
+has met costs nothing. A window of many keys is merged by all workers, each the records of its own keys:
+the sender says which records are whose, touches them no more, and the others read them at the same time.
+No row is built, and only what is new is copied.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -34,25 +37,65 @@ _GROUP_SHIFT = np.uint64(56)
 _GROUP_BITS = np.int64(8)
 
 
+BY_KEY = -1
+"""In place of a worker: each merges the records of its own keys."""
+WHOLE_MAX = 16_384
+"""Keys of a window up to which one worker merges it alone."""
+
+
+class Owners:
+    """Which worker merges a window, for the workers of one step in one process."""
+
+    def __init__(self) -> None:
+        self._workers: dict[int, int] = {}
+
+    def claim(self, start: int, worker: int, keys: int) -> int:
+        """The worker to whom all there is of a window goes, or `BY_KEY`; the first that asks decides.
+
+        Args:
+            start: the window's start, ns.
+            worker: who asks.
+            keys: how many it has of the window.
+        """
+        return self._workers.setdefault(start, worker if keys <= WHOLE_MAX else BY_KEY)
+
+    def restored(self, starts: Iterable[int]) -> None:
+        """All workers have records of windows that open with these."""
+        for start in starts:
+            self._workers[start] = BY_KEY
+
+    def forget(self, starts: Iterable[int]) -> None:
+        """Windows have closed: nothing of them is left with any worker."""
+        for start in starts:
+            self._workers.pop(start, None)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class HandedPane:
     """What one worker gets of a pane.
 
     Attributes:
         start: the window's start, ns.
-        pane: where the records are; nobody changes it any more.
+        pane: where the records are. Nobody else changes it any more, or, without entries, has it.
         entries: for each record of the worker's keys, in slot order, the half of its key's hash that
-            tables have, and its slot + 1.
+            tables have, and its slot + 1; None for all records.
     """
 
     start: int
     pane: Pane
-    entries: Uint64s
+    entries: Uint64s | None = None
+
+    def __len__(self) -> int:
+        return self.pane.count if self.entries is None else len(self.entries)
 
     @property
     def nbytes(self) -> int:
         """Bytes of these records."""
-        return len(self.entries) * self.pane.record_bytes
+        return len(self) * self.pane.record_bytes
+
+
+Share: TypeAlias = HandedPane | pa.RecordBatch
+"""What one worker gets of a window: records, or rows as `PaneStore.partials` makes them."""
 
 
 class HandingStore(PaneStore):
@@ -77,6 +120,11 @@ class HandingStore(PaneStore):
         keys = keys_of_records(panes, width, self.key_schema)
         return Closed(starts[0], keys, state.T, [], self.plan), counts
 
+    def keys_in(self, start: int) -> int:
+        """How many keys the pane that starts at `start` has."""
+        count: int = self._panes[start].count
+        return count
+
     def peek(self, start: int) -> Closed:
         """What the pane that starts at `start` has: right as long as nothing is added."""
         return self._closed(self._panes[start])
@@ -85,45 +133,63 @@ class HandingStore(PaneStore):
         """Whether the records of a pane say all: its keys and its state. Else it goes as rows, by `partials`."""
         return self.plain and int(self._panes[start].descriptor[layout.PANE_NULL_SLOT]) == 0
 
+    def give(self, start: int) -> Share:
+        """Takes a pane out for one worker."""
+        if not self.hands_over(start):
+            return self.partials(start)
+        return HandedPane(start, self._take_out(start))
+
     def hand_over(self, starts: Iterable[int], workers: int) -> Iterator[tuple[int, list[HandedPane]]]:
-        """Takes panes out, and yields what each worker gets of them; only those that get something."""
+        """Takes panes out, and yields what each worker gets of them by its keys; only those that get something."""
         shares: list[list[HandedPane]] = [[] for _ in range(workers)]
         for start in starts:
             pane = self._take_out(start)
-            entries, ends = np.empty(pane.count, dtype=np.uint64), np.zeros(workers + 1, dtype=np.int64)
-            arena = int(pane.descriptor[layout.PANE_ARENA])
-            records = pane.records
-            part_records(
-                address(records), records.strides[0], arena, self._kind is KeyKind.BYTES, entries, ends
-            )
-            bounds = ends.tolist()
+            entries, bounds = self._entries(pane, workers)
             for worker, share in enumerate(shares):
                 if bounds[worker + 1] > bounds[worker]:
                     share.append(HandedPane(start, pane, entries[bounds[worker] : bounds[worker + 1]]))
         return ((worker, share) for worker, share in enumerate(shares) if share)
 
-    def take_in(self, shares: Iterable[HandedPane]) -> None:
-        """Merges what other stores with the same keys and plan have handed over."""
-        if self._merge_handed is None:
-            self._merge_handed = merge_handed_kernel(self.plan, self._kind is KeyKind.BYTES)
-        call = self._call
+    def _entries(self, pane: Pane, workers: int) -> tuple[Uint64s, list[int]]:
+        """What `HandedPane.entries` are of each worker, one after the other, and where these begin."""
+        entries, ends = np.empty(pane.count, dtype=np.uint64), np.zeros(workers + 1, dtype=np.int64)
+        arena = int(pane.descriptor[layout.PANE_ARENA])
+        records = pane.records
+        part_records(address(records), records.strides[0], arena, self._kind is KeyKind.BYTES, entries, ends)
+        return entries, ends.tolist()
+
+    def take_in(self, shares: Iterable[Share]) -> None:
+        """Takes in what other stores with the same keys and plan have handed over."""
         for share in shares:
-            if share.start not in self._panes:
-                self._slots_expected = len(share.entries)
-                self._open(share.start)
-            mine: Pane = self._panes[share.start]
-            call[layout.CALL_SOURCE] = address(share.pane.records)
-            call[layout.CALL_KEY_DATA] = share.pane.descriptor[layout.PANE_ARENA]
-            call[layout.CALL_KEY_VALUES] = address(share.entries)
-            done, count = 0, len(share.entries)
-            while True:
-                call[layout.CALL_DIRECTORY] = address(mine.descriptor)
-                done = self._merge_handed(done, count, call)
-                if done == count:
-                    break
-                self._make_room()
+            if isinstance(share, pa.RecordBatch):
+                self.merge(share)
+            elif share.entries is not None:
+                self._merge_entries(share.start, share.pane, share.entries)
+            elif share.start in self._panes:
+                self._merge_entries(share.start, share.pane, self._entries(share.pane, 1)[0])
+            else:
+                self._enter(share.pane)
         # What came in may hold a null as the first or last value: from now on it can be replaced.
         self._nullable = [True] * len(self._nullable)
+
+    def _merge_entries(self, start: int, pane: Pane, entries: Uint64s) -> None:
+        if self._merge_handed is None:
+            self._merge_handed = merge_handed_kernel(self.plan, self._kind is KeyKind.BYTES)
+        if start not in self._panes:
+            self._slots_expected = len(entries)
+            self._open(start)
+        mine: Pane = self._panes[start]
+        call = self._call
+        call[layout.CALL_SOURCE] = address(pane.records)
+        call[layout.CALL_KEY_DATA] = pane.descriptor[layout.PANE_ARENA]
+        call[layout.CALL_KEY_VALUES] = address(entries)
+        done, count = 0, len(entries)
+        while True:
+            call[layout.CALL_DIRECTORY] = address(mine.descriptor)
+            done = self._merge_handed(done, count, call)
+            if done == count:
+                break
+            self._make_room()
 
 
 @inline

@@ -410,27 +410,27 @@ class PaneStore:
 
     def _open(self, start: int) -> Pane:
         pane = self._new_pane(start)
-        self._next_number += 1
         if self._collecting is not None:
             self._collecting.open(pane)
+        self._enter(pane)
+        return pane
+
+    def _enter(self, pane: Pane) -> None:
+        """Makes a pane one of the store's own; it may have been another's."""
+        pane.descriptor[layout.PANE_NUMBER] = pane.number = self._next_number
+        self._next_number += 1
         self._directory.add(pane, self._panes.values())
         self._nursery.limit(self._directory.room() - 1)
         self._register([pane])
-        return pane
 
     def _register(self, panes: Iterable[Pane]) -> None:
         for pane in panes:
             self._panes[pane.start] = self._by_number[pane.number] = pane
 
     def _new_pane(self, start: int) -> Pane:
-        return Pane(
-            start,
-            self._next_number,
-            self._slots_expected,
-            self._head + len(self.plan.words),
-            self._kind is KeyKind.BYTES,
-            self.plan.value_types,
-        )
+        words, has_arena = len(self._template), self._kind is KeyKind.BYTES
+        number, slots = self._next_number, self._slots_expected
+        return Pane(start, number, slots, words, has_arena, self.plan.value_types)
 
     def _keep_keys(self, keys: pa.RecordBatch, notes: Int64s) -> None:
         """Keeps the key columns of new slots, where records do not have all of them."""
