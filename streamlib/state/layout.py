@@ -57,17 +57,15 @@ KEPT_NOTES = 1  # address of pairs (record, window start) of records with a new 
 KEPT_NOTED = 2  # how many there are
 
 # Panes that a kernel may open by itself.
-SPARE_WORDS = 16
+SPARE_WORDS = 8
 SPARE_LEFT = 0
 SPARE_NEXT = 1  # which one
-SPARE_TABLES = 2  # where the table of the first one is
-SPARE_TABLE_BYTES = 3
-SPARE_RECORDS = 4
-SPARE_RECORDS_BYTES = 5  # of one pane
-SPARE_MASK = 6
-SPARE_LIMIT = 7
-SPARE_NUMBER = 8  # that of the first one
-SPARE_LOG = 9  # address of addresses: the places of those opened
+SPARE_TABLES = 2  # address of addresses: their tables
+SPARE_RECORDS = 3  # and their records
+SPARE_MASK = 4
+SPARE_LIMIT = 5
+SPARE_NUMBER = 6  # that of the first one
+SPARE_LOG = 7  # address of addresses: the places of those opened
 
 # The report of a call that stopped before its last row.
 REPORT_WORDS = 4

@@ -1,4 +1,4 @@
-"""Spare panes that a kernel opens by itself: for windows of few keys, of which there may be many.
+"""Spare panes that a kernel opens by itself: each call that it need not return from for want of a pane is saved.
 
 Python makes the memory of many panes at once, says where it is, and learns behind the call which were opened.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+import numpy.typing as npt
 
 from streamlib.state.directory import Directory
 from streamlib.state.layout import (
@@ -18,15 +19,18 @@ from streamlib.state.layout import (
     SPARE_NEXT,
     SPARE_NUMBER,
     SPARE_RECORDS,
-    SPARE_RECORDS_BYTES,
-    SPARE_TABLE_BYTES,
     SPARE_TABLES,
     SPARE_WORDS,
 )
 from streamlib.state.pane import Pane, address, table_places, table_room
 
-SLOTS_MAX = 64
-"""Of windows with more keys, making a pane is a small part of the work."""
+Int64s = npt.NDArray[np.int64]
+Uint64s = npt.NDArray[np.uint64]
+
+BYTES_MAX = 1 << 20
+"""All spare panes together. Where a window needs more by itself, making its pane is a small part of the work."""
+TOGETHER_MAX = 1 << 14
+"""Bytes of a pane up to which the memory of many is one piece. That of larger ones is soon used again, one by one."""
 _FIRST, _MOST = 4, 256
 
 
@@ -43,10 +47,12 @@ class Nursery:
     def __init__(self, record_words: int) -> None:
         self._record_words = record_words
         self._words = np.zeros(SPARE_WORDS, dtype=np.int64)
-        self._log = np.zeros(_MOST, dtype=np.int64)
-        self._words[SPARE_LOG] = address(self._log)
-        self._tables = np.zeros((0, 1), dtype=np.uint64)
-        self._records = np.empty((0, 1, record_words), dtype=np.int64)
+        self._lists = np.zeros((3, _MOST), dtype=np.int64)
+        tables, records, log = self._lists
+        for word, array in ((SPARE_TABLES, tables), (SPARE_RECORDS, records), (SPARE_LOG, log)):
+            self._words[word] = address(array)
+        self._tables: Uint64s | list[Uint64s] = []
+        self._records: Int64s | list[Int64s] = []
         self._size = _FIRST // 2
         self._seen = 0
         self.address = address(self._words)
@@ -55,24 +61,29 @@ class Nursery:
         """Makes spare panes, each time twice as many, up to as many as the directory has room for; says how many.
 
         Args:
-            slots: how many keys to expect; none are made for more than `SLOTS_MAX`.
+            slots: how many keys to expect.
             number: that of the first of them.
         """
         self._size = min(2 * self._size, _MOST)
-        count = max(0, min(self._size, room)) if slots <= SLOTS_MAX else 0
+        places = table_places(slots)
+        limit, width = table_room(places), self._record_words
+        size = 8 * (places + limit * width)
+        count = max(0, min(self._size, room, BYTES_MAX // size))
         words = self._words
         words[SPARE_LEFT], words[SPARE_NEXT], self._seen = count, 0, 0
         if not count:
             return 0
-        places = table_places(slots)
-        limit = table_room(places)
-        self._tables = np.zeros((count, places), dtype=np.uint64)
-        self._records = np.empty((count, limit, self._record_words), dtype=np.int64)
-        words[SPARE_TABLES], words[SPARE_TABLE_BYTES] = address(self._tables), 8 * places
-        words[SPARE_RECORDS], words[SPARE_RECORDS_BYTES] = (
-            address(self._records),
-            self._records.strides[0],
-        )
+        if size <= TOGETHER_MAX:
+            tables, records = np.zeros((count, places), np.uint64), np.empty((count, limit, width), np.int64)
+            self._tables, self._records = tables, records
+            steps = np.arange(count)
+            self._lists[0, :count] = address(tables) + steps * tables.strides[0]
+            self._lists[1, :count] = address(records) + steps * records.strides[0]
+        else:
+            self._tables = [np.zeros(places, dtype=np.uint64) for _ in range(count)]
+            self._records = [np.empty((limit, width), dtype=np.int64) for _ in range(count)]
+            self._lists[0, :count] = [address(table) for table in self._tables]
+            self._lists[1, :count] = [address(records) for records in self._records]
         words[SPARE_MASK], words[SPARE_LIMIT], words[SPARE_NUMBER] = places - 1, limit, number
         return count
 
@@ -85,7 +96,7 @@ class Nursery:
         """The panes that kernels have opened since."""
         first, self._seen = self._seen, int(self._words[SPARE_NEXT])
         for number in range(first, self._seen):
-            descriptor = directory.entered(int(self._log[number]))
+            descriptor = directory.entered(int(self._lists[2, number]))
             yield Pane.of(descriptor, self._tables[number], self._records[number])
 
     def limit(self, room: int) -> None:

@@ -19,8 +19,6 @@ from streamlib.state.layout import (
     SPARE_NEXT,
     SPARE_NUMBER,
     SPARE_RECORDS,
-    SPARE_RECORDS_BYTES,
-    SPARE_TABLE_BYTES,
     SPARE_TABLES,
 )
 
@@ -40,11 +38,9 @@ def open_spare(pane: I64, start: I64, spares: I64) -> bool:
     for k in range(PANE_WORDS):
         store_i64(pane, k, 0)
     store_i64(pane, PANE_START, start)
-    store_i64(pane, PANE_TABLE, load_i64(spares, SPARE_TABLES) + number * load_i64(spares, SPARE_TABLE_BYTES))
+    store_i64(pane, PANE_TABLE, load_i64(load_i64(spares, SPARE_TABLES), number))
     store_i64(pane, PANE_MASK, load_i64(spares, SPARE_MASK))
-    store_i64(
-        pane, PANE_RECORDS, load_i64(spares, SPARE_RECORDS) + number * load_i64(spares, SPARE_RECORDS_BYTES)
-    )
+    store_i64(pane, PANE_RECORDS, load_i64(load_i64(spares, SPARE_RECORDS), number))
     store_i64(pane, PANE_LIMIT, load_i64(spares, SPARE_LIMIT))
     store_i64(pane, PANE_NUMBER, load_i64(spares, SPARE_NUMBER) + number)
     store_i64(load_i64(spares, SPARE_LOG), number, pane)
