@@ -13,10 +13,10 @@ from streamlib.errors import BuildError, ColumnNotFoundError, SinkError
 
 BLOCK_ROWS = 65_536
 """The least rows of one block of a table in memory, where nothing else is asked for."""
-BLOCK_ROWS_MAX = 262_144
-BLOCK_BYTES_MAX = 16 * 1024 * 1024
-BLOCKS = 32
-"""How many blocks a large table has at least, so that several workers share it."""
+BLOCK_ROWS_MAX = 1 << 20
+BLOCK_BYTES_MAX = 64 * 1024 * 1024
+SHARES = 16
+"""A block of a large table is this part of the rows that are left: so several workers end together."""
 
 
 class ArrowSource(Source):
@@ -28,7 +28,7 @@ class ArrowSource(Source):
         data: a `pyarrow` Table, RecordBatch or RecordBatchReader, or any object that hands out an Arrow
             stream or array (a PyCapsule): a Polars or pandas frame, a DuckDB relation. What can be read
             only once is read whole, now.
-        block_rows: rows of one block; by the size of the table when None.
+        block_rows: the most rows of one block; by the size of the table when None.
         name: the split's name, for messages.
 
     Raises:
@@ -44,7 +44,7 @@ class ArrowSource(Source):
         if block_rows is not None and block_rows < 1:
             raise BuildError("block_rows= must be at least 1", got=repr(block_rows))
         self._table, self._name = _table_of(data), name
-        self._block_rows = block_rows or _block_rows(self._table)
+        self._block_rows = block_rows
 
     def schema(self) -> pa.Schema:
         return pa.schema([f.with_type(plain_type(f.type)) for f in self._table.schema])
@@ -67,13 +67,6 @@ class ArrowSource(Source):
 
     def describe(self) -> str:
         return f"{self._name}, {self._table.num_rows:,} rows in memory"
-
-
-def _block_rows(table: pa.Table) -> int:
-    """Large blocks cost less: one is claimed, stamped and passed on as one. Many of them keep workers busy."""
-    row_bytes = max(1, table.nbytes // max(1, table.num_rows))
-    most = min(BLOCK_ROWS_MAX, BLOCK_BYTES_MAX // row_bytes)
-    return max(BLOCK_ROWS, min(table.num_rows // BLOCKS, most))
 
 
 def _table_of(data: Any) -> pa.Table:
@@ -151,12 +144,18 @@ def plain_column(column: pa.Array) -> pa.Array:
 
 
 class ArrowReader(SplitReader):
-    """Slices of a table. The position is the number of the next row."""
+    """Slices of a table. The position is the number of the next row.
 
-    def __init__(self, table: pa.Table, block_rows: int, row: int) -> None:
+    Without `block_rows` blocks are large at first: windows that lie in one block cost a worker nothing to
+    share with the others.
+    """
+
+    def __init__(self, table: pa.Table, block_rows: int | None, row: int) -> None:
         self._batches = [b for b in table.to_batches() if b.num_rows]
         self._block_rows = block_rows
+        self._rows = table.num_rows
         self._row_bytes = table.nbytes / max(1, table.num_rows)
+        self._most = max(BLOCK_ROWS, min(BLOCK_ROWS_MAX, int(BLOCK_BYTES_MAX / max(1.0, self._row_bytes))))
         self._plain = all(plain_type(kind).equals(kind) for kind in table.schema.types)
         self._index, self._row = 0, row
         skip = row
@@ -168,17 +167,22 @@ class ArrowReader(SplitReader):
     def read(self) -> Block | None:
         if self._index == len(self._batches):
             return None
-        batch = self._batches[self._index]
-        rows = batch.slice(self._within, self._block_rows)
+        wanted = self._block_rows or max(BLOCK_ROWS, min((self._rows - self._row) // SHARES, self._most))
+        parts: list[pa.RecordBatch] = []
         first_row = self._row
-        self._row += rows.num_rows
-        self._within += rows.num_rows
-        if self._within == batch.num_rows:
-            self._index, self._within = self._index + 1, 0
-        return Block(rows, self._row, first_row, nbytes=int(rows.num_rows * self._row_bytes))
+        while wanted and self._index < len(self._batches):
+            batch = self._batches[self._index]
+            part = batch.slice(self._within, wanted)
+            parts.append(part)
+            wanted -= part.num_rows
+            self._row += part.num_rows
+            self._within += part.num_rows
+            if self._within == batch.num_rows:
+                self._index, self._within = self._index + 1, 0
+        return Block(parts, self._row, first_row, nbytes=int((self._row - first_row) * self._row_bytes))
 
     def decode(self, block: Block) -> Iterator[pa.RecordBatch]:
-        yield block.data if self._plain else _plain(block.data)
+        yield from block.data if self._plain else map(_plain, block.data)
 
     def peek(self) -> pa.RecordBatch | None:
         if self._index == len(self._batches):

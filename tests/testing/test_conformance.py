@@ -46,7 +46,8 @@ class Impure(ArrowSource):
 
         def decode(block: Block) -> Any:
             seen.append(block)
-            yield block.data.slice(0, 0 if seen.count(block) > 1 else block.data.num_rows)
+            first = block.data[0]
+            yield first.slice(0, 0 if seen.count(block) > 1 else first.num_rows)
 
         reader.decode = decode  # type: ignore[method-assign]
         return reader
