@@ -69,6 +69,11 @@ class Aggregation:
         return list(found.values())
 
     @cached_property
+    def kinds(self) -> list[pa.DataType | None]:
+        """The type of what each of `parts` reads; None where it reads nothing."""
+        return [None if part.input is None else part.input.type_in(self.source) for part in self.parts]
+
+    @cached_property
     def inputs(self) -> dict[str, Expr]:
         """The distinct expressions that the aggregates read, by a name for messages and snapshots."""
         found: dict[Any, tuple[str, Expr]] = {}
@@ -80,8 +85,7 @@ class Aggregation:
     @cached_property
     def reads_edges(self) -> bool:
         """Whether the order of rows matters to an aggregate, as to `first`: its state keeps it where it is known."""
-        for part in self.parts:
-            kind = None if part.input is None else part.input.type_in(self.source)
+        for part, kind in zip(self.parts, self.kinds, strict=True):
             states = [tuple(part.aggregate.accumulators(kind, ordered)) for ordered in (False, True)]
             if states[0] != states[1]:
                 return True
@@ -91,9 +95,8 @@ class Aggregation:
         """The state that the aggregates need."""
         names = list(self.inputs)
         aggregates = []
-        for part in self.parts:
+        for part, kind in zip(self.parts, self.kinds, strict=True):
             index = None if part.input is None else names.index(str(part.input))
-            kind = None if part.input is None else part.input.type_in(self.source)
             aggregates.append((part.aggregate, index, kind))
         return AccumulatorPlan(aggregates, names, ordered)
 
@@ -122,6 +125,11 @@ class Aggregation:
         """The expressions over columns of `intermediate`."""
         pairs = [(part, col(f"aggregate_{i}")) for i, part in enumerate(self.parts)]
         return {name: expr.replace(pairs) for name, expr in self.aggregates.items()}
+
+    @cached_property
+    def results(self) -> Program:
+        """What computes the results, of rows of `intermediate`."""
+        return Program(self.finals, self.intermediate)
 
     def columns(self) -> set[str]:
         """The columns of the source that are read."""

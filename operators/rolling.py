@@ -21,7 +21,7 @@ from streamlib.aggregates import AccumulatorPlan
 from streamlib.contracts import Operator, Output, State
 from streamlib.elements import Batch, format_duration
 from streamlib.errors import BuildError
-from streamlib.expr import Expr, Program
+from streamlib.expr import Expr
 from streamlib.graph import BuildContext
 from streamlib.operators.aggregation import Aggregation, InputColumns
 from streamlib.operators.ordered import OrderedNode, OrderedOperator
@@ -77,7 +77,7 @@ class RollingNode(OrderedNode):
                     hint="the columns of the row stay, and the aggregates come behind them: choose another name",
                 )
         self.aggregation.check("row")
-        finals = Program(self.aggregation.finals, self.aggregation.intermediate).schema
+        finals = self.aggregation.results.schema
         return pa.schema([*self.plain_source, *finals])
 
     def describe(self) -> str:
@@ -122,7 +122,7 @@ class RollingOperator(OrderedOperator):
             [(a, None if index is None else self.read.index(index), kind) for a, index, kind in self.fast],
             [self.names[index] for index in self.read],
         )
-        self.finals = Program(node.aggregation.finals, node.aggregation.intermediate)
+        self.finals = node.aggregation.results
         self.values = WindowValues(slow, self.names) if slow else None
         self.expiry = None if node.ttl is None else Expiry(node.ttl)
         self._restored: list[pa.Table] = []

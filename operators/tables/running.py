@@ -26,7 +26,7 @@ import pyarrow as pa
 from streamlib.contracts import Operator
 from streamlib.elements import format_duration
 from streamlib.errors import BuildError
-from streamlib.expr import Expr, Program
+from streamlib.expr import Expr
 from streamlib.graph import BuildContext, Node, SourceNode
 from streamlib.graph.plan import topological
 from streamlib.kernels.columns import decoded_type
@@ -76,7 +76,7 @@ class RunningNode(Node):
         self.require_time(f"{self.kind} by key")
         self.check_names()
         self.aggregation.check("key")
-        finals = Program(self.aggregation.finals, self.aggregation.intermediate).schema
+        finals = self.aggregation.results.schema
         fields = {field.name: field for field in [*self.key_fields, *finals, self.added]}
         return pa.schema([fields[name] for name in self.columns])
 

@@ -14,7 +14,6 @@ import pyarrow as pa
 
 from streamlib.contracts import Operator, Output, State, Tagged
 from streamlib.elements import MAX_TIME, MIN_TIME, Batch
-from streamlib.expr import Program
 from streamlib.graph import BuildContext
 from streamlib.operators.aggregation import InputColumns, Late
 from streamlib.operators.tables.table_step import DELETE, INSERT, UPDATE
@@ -42,7 +41,7 @@ class TableOperator(Operator):
         order = Order.COLUMNS if node.sorts else Order.TIME if self.in_spans else Order.ARRIVAL
         self.waiting = OrderedBuffer(order, len(kept))
         self.table = SlotTable(node.key_fields, node.aggregation.plan(ordered=context.needs_order))
-        self.finals = Program(node.aggregation.finals, node.aggregation.intermediate)
+        self.finals = node.aggregation.results
         self.known = SlotColumn(np.bool_, False)
         self.last = SlotColumn(np.int64, _UNUSED_TIME)
         self.expiry = None if node.ttl is None else Expiry(node.ttl)

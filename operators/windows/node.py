@@ -12,7 +12,7 @@ import pyarrow as pa
 from streamlib.contracts import Operator, OverlappingWindow, Window
 from streamlib.elements import format_duration
 from streamlib.errors import BuildError
-from streamlib.expr import Expr, Program
+from streamlib.expr import Expr
 from streamlib.graph import BuildContext, Node
 from streamlib.operators.aggregation import Aggregation, from_input
 from streamlib.operators.windows.aggregate import MergeOperator, WindowOperator
@@ -74,7 +74,7 @@ class WindowAggregateNode(Node):
                 expected="overlapping windows over the one or the other",
                 hint="aggregate each stream by itself before the union, or use windows that do not overlap",
             )
-        finals = Program(self.aggregation.finals, self.aggregation.intermediate)
+        finals = self.aggregation.results
         return pa.schema([*fields, *finals.schema])
 
     def _check_same_window(self) -> None:

@@ -11,7 +11,6 @@ import pyarrow as pa
 
 from streamlib.contracts import OverlappingWindow, Window
 from streamlib.elements import Batch
-from streamlib.expr import Program
 from streamlib.operators.windows.panes import Ripe, RipeTogether
 from streamlib.state import concat, moved_into
 
@@ -65,7 +64,7 @@ class ResultBuilder:
         self.batch_rows = batch_rows
         self.schema = node.result_schema
         self.intermediate = node.aggregation.intermediate
-        self.finals = Program(node.aggregation.finals, self.intermediate)
+        self.finals = node.aggregation.results
         self._times, self._starts, self._ends = _Repeated(), _Repeated(), _Repeated()
 
     def batches(self, windows: Iterable[Ripe | RipeTogether]) -> Iterator[Batch]:
