@@ -167,7 +167,7 @@ class ArrowReader(SplitReader):
     def read(self) -> Block | None:
         if self._index == len(self._batches):
             return None
-        wanted = self._block_rows or max(BLOCK_ROWS, min((self._rows - self._row) // SHARES, self._most))
+        wanted = self._block_rows or self._share()
         parts: list[pa.RecordBatch] = []
         first_row = self._row
         while wanted and self._index < len(self._batches):
@@ -180,6 +180,11 @@ class ArrowReader(SplitReader):
             if self._within == batch.num_rows:
                 self._index, self._within = self._index + 1, 0
         return Block(parts, self._row, first_row, nbytes=int((self._row - first_row) * self._row_bytes))
+
+    def _share(self) -> int:
+        """How many rows the next block is to have: whole batches."""
+        rows = min((self._rows - self._row) // SHARES, self._most)
+        return max(BLOCK_ROWS, rows - rows % BLOCK_ROWS)
 
     def decode(self, block: Block) -> Iterator[pa.RecordBatch]:
         yield from block.data if self._plain else map(_plain, block.data)

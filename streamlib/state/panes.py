@@ -356,8 +356,7 @@ class PaneStore:
         if self._winners is not None:
             self._winners.settle(self._panes)
             self._winners.end()
-        noted = int(report[layout.REPORT_NOTES])
-        if noted:
+        if noted := int(report[layout.REPORT_NOTES]):
             self._keep_keys(keys, self._notes[:noted])
 
     def _served(self, begin: int, end: int) -> None:
@@ -391,8 +390,12 @@ class PaneStore:
     def _make_room(self) -> None:
         reason, start = int(self._report[layout.REPORT_REASON]), int(self._report[layout.REPORT_START])
         if reason == layout.NO_PANE:
+            if (
+                not self._slots_expected and self._panes
+            ):  # no window has closed yet: one that is open is a guess
+                self._slots_expected = max(pane.count for pane in self._panes.values())
             pane = self._open(start)
-            if self.opens_spares and self.plain:
+            if self.opens_spares and self.plain and self._slots_expected:
                 room = self._directory.room() - 1
                 self._next_number += self._nursery.refill(self._slots_expected, self._next_number, room)
         elif reason == layout.PANE_FULL:
@@ -429,8 +432,7 @@ class PaneStore:
 
     def _new_pane(self, start: int) -> Pane:
         words, has_arena = len(self._template), self._kind is KeyKind.BYTES
-        number, slots = self._next_number, self._slots_expected
-        return Pane(start, number, slots, words, has_arena, self.plan.value_types)
+        return Pane(start, self._next_number, self._slots_expected, words, has_arena, self.plan.value_types)
 
     def _keep_keys(self, keys: pa.RecordBatch, notes: Int64s) -> None:
         """Keeps the key columns of new slots, where records do not have all of them."""
