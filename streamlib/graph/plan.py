@@ -113,18 +113,18 @@ def topological(sinks: Iterable[Node]) -> list[Node]:
     """All nodes that lead to `sinks`, inputs before their readers, in a fixed order."""
     order: list[Node] = []
     seen: set[int] = set()
-
-    def visit(node: Node) -> None:
-        if id(node) in seen:
-            return
-        seen.add(id(node))
-        for source in node.inputs:
-            visit(source)
-        order.append(node)
-
     for sink in sinks:
-        visit(sink)
+        _visit(sink, order, seen)
     return order
+
+
+def _visit(node: Node, order: list[Node], seen: set[int]) -> None:
+    if id(node) in seen:
+        return
+    seen.add(id(node))
+    for source in node.inputs:
+        _visit(source, order, seen)
+    order.append(node)
 
 
 def plan_graph(

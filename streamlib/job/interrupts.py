@@ -71,7 +71,9 @@ def attend(begin: Callable[[], Job]) -> Report:
         if not job.running:
             job._join()
         raise SystemExit(128 + signal.SIGTERM) if interrupts.seen[0] == signal.SIGTERM else KeyboardInterrupt
-    return job.wait()
+    report = job.wait()
+    job._execution.release()
+    return report
 
 
 def _mind(job: Job) -> bool:

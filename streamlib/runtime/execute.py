@@ -215,6 +215,15 @@ class Execution:
         for worker in self.workers:
             worker.close()
 
+    def release(self) -> None:
+        """Undoes what refers to one another: all memory is free once nobody asks for the run any more.
+
+        Else input and output would stay until Python looks for such circles. The run cannot be asked then.
+        """
+        for worker in self.workers:
+            worker.release()
+        self.shared.release()
+
     def writers_of(self, sink: SinkNode) -> list[Any]:
         """The writers of a sink, by worker."""
         found = []

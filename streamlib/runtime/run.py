@@ -201,6 +201,13 @@ class SharedRun:
 
         return passed
 
+    def release(self) -> None:
+        """See `Execution.release`."""
+        self.wakers.clear()
+        self.pool.wake = _nobody
+        for clock in self.clocks.values():
+            clock.listener = _nobody
+
     def wake_all(self) -> None:
         """Something changed that a waiting worker may wait for."""
         ring(self.bell)
@@ -291,3 +298,7 @@ class SharedRun:
             self.pool.stopped = True
             self.flush = flush
             self.wake_all()
+
+
+def _nobody(*event: object) -> None:
+    """Whom a run that is over tells of anything."""

@@ -434,6 +434,10 @@ class Worker:
             self.run.wake(worker)
         return True
 
+    def release(self) -> None:
+        """See `Execution.release`."""
+        self._receivers.clear()
+
     def close(self) -> None:
         """Closes the operators, also when one of them fails; called once, also after an error."""
         failed: Exception | None = None
