@@ -64,9 +64,9 @@ def drive(
 
 
 def was_stopped(execution: Execution) -> bool:
-    """Whether a stop came before the end of the input."""
+    """Whether a stop came before the end of the input, or left windows open that this would have closed."""
     pool = execution.shared.pool
-    return pool.stopped and not pool.all_exhausted()
+    return pool.stopped and (execution.stopped or not pool.all_exhausted())
 
 
 def _unless(aborted: Callable[[], bool]) -> Callable[[Sequence[Worker]], Worker]:

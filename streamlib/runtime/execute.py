@@ -160,6 +160,8 @@ class Execution:
         if not shared.pool.stopped or shared.flush:
             return False
         if self._stop_barrier is None:
+            if shared.pool.all_exhausted():  # it came too late: the input has ended, and so will the run
+                return False
             number = shared.start_barrier() if self._progress_sent() else None  # None: one is under way
             self._stop_barrier = number or self._stop_barrier
             return False
@@ -220,7 +222,7 @@ class Execution:
 
         Else input and output would stay until Python looks for such circles. The run cannot be asked then.
         """
-        for worker in self.workers:
+        for worker in () if self.apart else self.workers:
             worker.release()
         self.shared.release()
 

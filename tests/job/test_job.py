@@ -13,7 +13,10 @@ import streamlib as sl
 from streamlib import BuildError, SinkError, StreamlibError, UserFunctionError
 from streamlib.connectors.memory import ArrowSource, CollectSink
 from streamlib.job import interrupts
+from streamlib.job.drive import was_stopped
 from streamlib.observe.why import Cause
+from streamlib.runtime.execute import Execution
+from streamlib.runtime.inline import run_inline
 from tests.job.live import WAIT_S_MAX, Feed, Seen
 
 WORKERS = [1, 2]
@@ -76,6 +79,20 @@ def test_a_stop_may_come_at_any_moment(workers: int) -> None:
         assert report.status in ("finished", "stopped")
         written = sum(made.table()["n"].to_pylist())
         assert written + sum(report.rows_left_open.values()) == report.rows_in
+
+
+def test_a_stop_that_comes_after_the_last_row_leaves_no_window_open() -> None:
+    made = CollectSink()
+    execution = Execution([counts(ArrowSource(TABLE, 7)).write(made)])
+    execution.open()
+    while not execution.shared.pool.all_exhausted():
+        execution.workers[0].step()
+    execution.stop()
+    run_inline(execution)
+    execution.finish()
+    execution.close()
+    assert sum(made.table()["n"].to_pylist()) == 100
+    assert not was_stopped(execution)
 
 
 @pytest.mark.parametrize("workers", WORKERS)
