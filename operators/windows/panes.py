@@ -242,7 +242,9 @@ class FixedPanes(Panes):
     def check_open(self, watermark: int) -> None:
         panes = len(self.store)
         if panes != self.checked:  # none was closed since
-            assert self._closing(self.store.starts()[0]) > watermark, "a row came for a window that has closed"
+            assert self._closing(self.store.starts()[0]) > watermark, (
+                "a row came for a window that has closed"
+            )
             self.checked = panes
 
     def _closing(self, start: int) -> int:
