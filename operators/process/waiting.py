@@ -92,7 +92,16 @@ def rows_as_dicts(rows: pa.RecordBatch, names: list[str]) -> Iterable[dict[str, 
     if not names:
         return ({} for _ in range(rows.num_rows))
     values = [python_values(rows.column(name)) for name in names]
-    return map(dict, map(zip, repeat(names), zip(*values, strict=True)))
+    if len(names) == 1:
+        (a,), (column,) = names, values
+        return ({a: x} for x in column)
+    if len(names) == 2:
+        a, b = names
+        return ({a: x, b: y} for x, y in zip(*values, strict=True))
+    if len(names) == 3:
+        a, b, c = names
+        return ({a: x, b: y, c: z} for x, y, z in zip(*values, strict=True))
+    return map(dict, map(zip, repeat(names), zip(*values, strict=True)))  # twice the time of these
 
 
 def _first(batches: deque[Batch], rows: int) -> Batch:
