@@ -59,15 +59,16 @@ class Released:
 
     def turns(self) -> Iterator[Turned]:
         """The rows. Those of one input alone are not touched one by one."""
+        assert sum(map(len, self.batches.values())) == len(self._sides), "each row has its turn"
         if len(self.batches) == 1:
             ((side, batch),) = self.batches.items()
             return zip(*self._columns(batch, side), repeat(side))
         return self._merged()
 
     def _merged(self) -> Iterator[Turned]:
-        found = {side: zip(*self._columns(batch, side), strict=False) for side, batch in self.batches.items()}
+        found = {side: zip(*self._columns(batch, side), repeat(side)) for side, batch in self.batches.items()}
         for side in self._sides.tolist():
-            yield *next(found[side]), side
+            yield next(found[side])
 
     def _columns(
         self, batch: Batch, side: int
