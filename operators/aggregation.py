@@ -199,16 +199,20 @@ class InputColumns:
 
     def _factored_of(self, taken: frozenset[int], schema: pa.Schema) -> _Factored:
         exprs: dict[str, Expr] = {}  # an expression under its own text: each is computed once
-        places: list[list[str]] = []
-        for number, (name, expr) in enumerate(self._inputs.items()):
+        inputs: list[int | tuple[int, int]] = []
+
+        def place_of(expr: Expr) -> int:
+            exprs.setdefault(str(expr), expr)
+            return list(exprs).index(str(expr))
+
+        for number, expr in enumerate(self._inputs.values()):
             factors = self._factors.get(number) if number in taken else None
-            wanted = {name: expr} if factors is None else {str(col(f)): col(f) for f in factors}
-            exprs.update(wanted)
-            places.append(list(wanted))
-        at = {name: place for place, name in enumerate(exprs)}
-        inputs = [at[names[0]] if len(names) == 1 else (at[names[0]], at[names[1]]) for names in places]
-        factors_at = sorted({place for pair in inputs if isinstance(pair, tuple) for place in pair})
-        return _Factored(Program(exprs, schema), inputs, factors_at)
+            if factors is None:
+                inputs.append(place_of(expr))
+            else:
+                inputs.append((place_of(col(factors[0])), place_of(col(factors[1]))))
+        needed = {place for place in inputs if isinstance(place, tuple)}
+        return _Factored(Program(exprs, schema), inputs, sorted({place for pair in needed for place in pair}))
 
     def inputs_of(self, rows: pa.RecordBatch) -> list[pa.Array]:
         """Of rows in this form the inputs."""
