@@ -7,6 +7,7 @@ of the parts; when rows come out, the expression over the finished parts gives t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -151,8 +152,7 @@ class InputColumns:
         self._program: Program | None = None
         found = ((number, factors_of(expr, source)) for number, expr in enumerate(inputs.values()))
         self._factors = {number: factors for number, factors in found if factors is not None}
-        self._places: dict[int, tuple[int, int]] | None = None
-        self._others: dict[frozenset[int], Program] = {}
+        self._factored: dict[frozenset[int], _Factored] = {}
         fields = [pa.field(name, decoded_type(source.field(name).type)) for name in self._kept]
         for number, expr in enumerate(inputs.values()):
             name = f"input_{number}"
@@ -182,32 +182,57 @@ class InputColumns:
     def multiplied(self, batch: Batch, late: Late | None, taken: frozenset[int]) -> list[pa.Array | Product]:
         """As `evaluate`; inputs whose numbers are in `taken` may come as their two factors.
 
-        They do where they multiply two columns that have no nulls in this batch.
+        They do where they multiply two columns, and no such column has nulls in this batch.
         """
         rows = batch.rows if late is None else batch.rows.filter(pa.array(~late))
-        products: dict[int, Product] = {}
-        if self._places is None:
-            index = rows.schema.get_field_index  # rows may have fewer columns than their step gives
-            self._places = {n: (index(left), index(right)) for n, (left, right) in self._factors.items()}
-        for n, (left, right) in self._places.items():
-            if n in taken:
-                product = Product(rows.column(left), rows.column(right))
-                if not (product.left.null_count or product.right.null_count):
-                    products[n] = product
-        if not products:
-            return self.evaluate(batch, late)
-        which = frozenset(products)
-        program = self._others.get(which)
-        if program is None:
-            rest = {name: expr for n, (name, expr) in enumerate(self._inputs.items()) if n not in which}
-            program = self._others[which] = Program(rest, rows.schema)
-        values = iter(_evaluated(program, rows, late))
-        return [products[n] if n in products else next(values) for n in range(len(self._inputs))]
+        factored = self._factored.get(taken)
+        if factored is None:
+            factored = self._factored[taken] = self._factored_of(taken, rows.schema)
+        values = _evaluated(factored.program, rows, late)
+        for place in factored.factors:
+            if values[place].null_count:
+                return self.evaluate(batch, late)
+        return [
+            values[place] if isinstance(place, int) else Product(values[place[0]], values[place[1]])
+            for place in factored.inputs
+        ]
+
+    def _factored_of(self, taken: frozenset[int], schema: pa.Schema) -> _Factored:
+        exprs: dict[str, Expr] = {}  # an expression under its own text: each is computed once
+        inputs: list[int | tuple[int, int]] = []
+
+        def place_of(expr: Expr) -> int:
+            exprs.setdefault(str(expr), expr)
+            return list(exprs).index(str(expr))
+
+        for number, expr in enumerate(self._inputs.values()):
+            factors = self._factors.get(number) if number in taken else None
+            if factors is None:
+                inputs.append(place_of(expr))
+            else:
+                inputs.append((place_of(col(factors[0])), place_of(col(factors[1]))))
+        needed = {place for place in inputs if isinstance(place, tuple)}
+        return _Factored(Program(exprs, schema), inputs, sorted({place for pair in needed for place in pair}))
 
     def inputs_of(self, rows: pa.RecordBatch) -> list[pa.Array]:
         """Of rows in this form the inputs."""
         inputs: list[pa.Array] = rows.columns[len(self._kept) :]
         return inputs
+
+
+@dataclass(frozen=True, slots=True)
+class _Factored:
+    """How inputs are computed some of which come as their factors.
+
+    Attributes:
+        program: gives the other inputs, and the factors.
+        inputs: for each input where it is among these; of both factors.
+        factors: where all factors are.
+    """
+
+    program: Program
+    inputs: list[int | tuple[int, int]]
+    factors: list[int]
 
 
 def _evaluated(program: Program, rows: pa.RecordBatch, late: Late | None) -> list[pa.Array]:

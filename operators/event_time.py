@@ -7,8 +7,9 @@ the hidden column `mark` only when some row is behind its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import ClassVar
 
 import numpy as np
@@ -140,6 +141,7 @@ class EventTimeOperator(Operator):
         self.needs_order = context.needs_order
         self.refuse = context.refuse
         self.workers = context.workers
+        self.place: int | None = None
         self.held: list[tuple[Batch, Int64s]] = []
         self.behind = 0
 
@@ -153,7 +155,9 @@ class EventTimeOperator(Operator):
         self._times(batch)
 
     def _times(self, batch: Batch) -> Int64s:
-        column = batch.rows.column(self.node.column)
+        if self.place is None:  # rows may have fewer columns than their step gives
+            self.place = batch.rows.schema.get_field_index(self.node.column)
+        column = batch.rows.column(self.place)
         if column.null_count:
             row = int(np.flatnonzero(np.asarray(pc.is_null(column)))[0])
             null = DataError(
@@ -171,22 +175,33 @@ class EventTimeOperator(Operator):
             error.row = _first_unfit(column, self.node.column)
             raise
 
-    def on_block_end(self, end: BlockEnd) -> Iterator[Output]:
+    def on_block_end(self, end: BlockEnd) -> Iterable[Output]:
         """Stamps the block's batches when all earlier blocks of the split have passed."""
-        clock = self.clock
-        assert clock is not None
+        assert self.clock is not None
+        if self.clock.is_turn(end.split, end.block):
+            return self._pass(self.clock, end.split)
+        return self._wait(self.clock, end)
+
+    def _wait(self, clock: EventClock, end: BlockEnd) -> Iterator[Output]:
         while not clock.is_turn(end.split, end.block):
             yield Wait(lambda: clock.is_turn(end.split, end.block))
-        split, held, self.held = clock.splits[end.split], self.held, []
+        yield from self._pass(clock, end.split)
+
+    def _pass(self, clock: EventClock, number: int) -> Iterable[Output]:
+        """The stamped batches of the block whose turn it is, which has passed then."""
+        split, held, self.held = clock.splits[number], self.held, []
+        if self.node.max_jump is None:
+            passed = [self._stamp(batch, times, split, number) for batch, times in held]
+            clock.pass_block(number)
+            return passed
         refused: list[tuple[Suspect, DataError]] = []
-        stamped = [
-            self._stamp(part, part_times, split, end.split)
+        passed = [
+            self._stamp(part, part_times, split, number)
             for batch, times in held
-            for part, part_times in self._sift(batch, times, split, refused)
+            for part, part_times in self._sift(batch, times, split, refused, self.node.max_jump)
         ]
-        clock.pass_block(end.split)
-        yield from stamped
-        yield from self._refused(refused)
+        clock.pass_block(number)
+        return chain(passed, self._refused(refused))
 
     def _stamp(self, batch: Batch, times: Int64s, split: SplitTime, number: int) -> Batch:
         node = self.node
@@ -250,16 +265,18 @@ class EventTimeOperator(Operator):
         return (marks if behind else None), behind
 
     def _sift(
-        self, batch: Batch, times: Int64s, split: SplitTime, refused: list[tuple[Suspect, DataError]]
+        self,
+        batch: Batch,
+        times: Int64s,
+        split: SplitTime,
+        refused: list[tuple[Suspect, DataError]],
+        far: int,
     ) -> Iterator[tuple[Batch, Int64s]]:
         """The batch without rows that jump far ahead of their split and that the next row does not confirm.
 
         A jump in the last row is held back until the next batch says what it is.
         """
-        if self.node.max_jump is None:
-            yield batch, times
-            return
-        far, keep = self.node.max_jump, np.ones(len(times), dtype=np.bool_)
+        keep = np.ones(len(times), dtype=np.bool_)
         row, top = 0, split.max_time
         while row < len(times):
             suspect = split.suspect

@@ -122,7 +122,7 @@ class Calls:
         turn.may_share = state is None
         cells = turn.shared if state is None else state.cells
         kept, timers = dict(cells), None if state is None else state.kept_timers()
-        rows = [(output, len(output.rows)) for output in self.outputs]
+        rows = [(output, len(output.times)) for output in self.outputs]
         emitted = context.emitted
         turn.saves = {}
         try:

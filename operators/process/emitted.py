@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any
 
 import numpy as np
@@ -25,8 +25,7 @@ class Emitted:
         schema: of the output.
 
     Attributes:
-        rows: their values, in the order of the schema.
-        times: of each, ns.
+        times: of each row, ns.
 
     >>> out = Emitted(pa.schema({"user": pa.string(), "n": pa.int64()}))
     >>> out.add({"n": 3, "user": "ann"}, 7)
@@ -36,9 +35,10 @@ class Emitted:
 
     def __init__(self, schema: pa.Schema) -> None:
         self.schema = schema
-        self.rows: list[list[Any]] = []
         self.times: list[int] = []
+        self._columns: list[list[Any]] = [[] for _ in schema]  # no object for each row
         self._names: list[str] = schema.names
+        self._items: Taker = itemgetter(*self._names) if len(self._names) > 1 else self._one_by_one
         self._fits: list[Fit] = [_fit(field) for field in schema]
         self._takers: dict[type, Taker] = {}
 
@@ -53,25 +53,26 @@ class Emitted:
             values = [fit(value) for fit, value in zip(self._fits, taker(row), strict=True)]
         except Misfit as error:
             raise self._named(error, taker(row)) from error
-        self.rows.append(values)
+        for column, value in zip(self._columns, values, strict=True):
+            column.append(value)
         self.times.append(time)
 
     def cut(self, rows: int) -> None:
         """Forgets all but the first `rows`."""
-        del self.rows[rows:], self.times[rows:]
+        for column in (self.times, *self._columns):
+            del column[rows:]
 
     def batches(self, batch_rows: int) -> Iterator[Batch]:
         """The rows as batches; there are none left then."""
-        rows, times = self.rows, self.times
-        self.rows, self.times = [], []
-        for begin in range(0, len(rows), batch_rows):
-            part = rows[begin : begin + batch_rows]
-            columns = [
-                array_of([row[place] for row in part], field.type) for place, field in enumerate(self.schema)
+        columns, times = self._columns, self.times
+        self._columns, self.times = [[] for _ in self.schema], []
+        for begin in range(0, len(times), batch_rows):
+            part = slice(begin, begin + batch_rows)
+            arrays = [
+                array_of(column[part], field.type) for column, field in zip(columns, self.schema, strict=True)
             ]
             yield Batch(
-                pa.RecordBatch.from_arrays(columns, schema=self.schema),
-                np.array(times[begin : begin + batch_rows], dtype=np.int64),
+                pa.RecordBatch.from_arrays(arrays, schema=self.schema), np.array(times[part], dtype=np.int64)
             )
 
     def _taker(self, row: Any) -> Taker:
@@ -95,10 +96,13 @@ class Emitted:
         if len(row) != len(self._names):
             self._same_names(list(row), row)
         try:
-            return tuple([row[name] for name in self._names])
+            return self._items(row)
         except KeyError:
             self._same_names(list(row), row)
             raise
+
+    def _one_by_one(self, row: Mapping[str, Any]) -> tuple[Any, ...]:
+        return tuple([row[name] for name in self._names])
 
     def _of_attributes(self, found: list[str], row: Any) -> Taker:
         self._same_names(found, row)

@@ -71,28 +71,57 @@ def fit_of(kind: pa.DataType, hint: Any = None, local: Mapping[str, Any] | None 
         found = python_values(array_of([value], kind))[0]
         return found if reader is None or found is None else reader(found)
 
-    if isinstance(hint, type) and issubclass(hint, enum.Enum):
-        return _if_exact(lambda value: type(value) is hint, slow)
+    exact = exact_class(kind, hint)
+    if exact is not None and exact is not float:
+        return _if_exact(lambda value: type(value) is exact, slow)
     return _of_rows(kind, hint, local, slow) or _of_values(kind, slow)
+
+
+_EXACT: dict[pa.DataType, type] = {
+    pa.float64(): float,
+    pa.binary(): bytes,
+    pa.large_binary(): bytes,
+    pa.bool_(): bool,
+    pa.date32(): dt.date,
+}
+
+
+def exact_class(kind: pa.DataType, hint: Any = None) -> type | None:
+    """The class whose objects all fit as they are; None where that depends on the value.
+
+    Args:
+        kind, hint: as of `fit_of`.
+    """
+    hint, _ = without_none(plain(hint))
+    if isinstance(hint, type) and issubclass(hint, enum.Enum):
+        return hint
+    return _EXACT.get(kind)
+
+
+def whole_numbers(kind: pa.DataType, hint: Any = None) -> tuple[int, int] | None:
+    """From and to which whole numbers fit as they are; None for other types."""
+    if not pa.types.is_integer(kind) or exact_class(kind, hint) is not None:
+        return None
+    width = kind.bit_width
+    return (
+        (0, 2**width - 1)
+        if pa.types.is_unsigned_integer(kind)
+        else (-(2 ** (width - 1)), 2 ** (width - 1) - 1)
+    )
 
 
 def _of_values(kind: pa.DataType, slow: Fit) -> Fit:
     """A function for values that one meets every day; all others go the slow way."""
     is_ = pa.types
-    if is_.is_integer(kind):
-        return _integer(kind, slow)
+    bounds = whole_numbers(kind)
+    if bounds is not None:
+        return _integer(*bounds, slow)
     if kind == pa.float64():
         return _double(slow)
     if is_.is_string(kind) or is_.is_large_string(kind):
         return _text(slow)
     if is_.is_timestamp(kind) and kind.unit in ("us", "ns"):
         return _instant(None if kind.tz is None else zone_of(kind.tz), slow)
-    if is_.is_binary(kind) or is_.is_large_binary(kind):
-        return _if_exact(lambda value: type(value) is bytes, slow)
-    if is_.is_boolean(kind):
-        return _if_exact(lambda value: type(value) is bool, slow)
-    if is_.is_date32(kind):
-        return _if_exact(lambda value: type(value) is dt.date, slow)
     return slow
 
 
@@ -118,10 +147,7 @@ def _if_exact(is_exact: Callable[[Any], bool], slow: Fit) -> Fit:
     return lambda value: value if is_exact(value) else slow(value)
 
 
-def _integer(kind: pa.DataType, slow: Fit) -> Fit:
-    width = kind.bit_width
-    unsigned = pa.types.is_unsigned_integer(kind)
-    low, high = (0, 2**width - 1) if unsigned else (-(2 ** (width - 1)), 2 ** (width - 1) - 1)
+def _integer(low: int, high: int, slow: Fit) -> Fit:
     return lambda value: value if type(value) is int and low <= value <= high else slow(value)
 
 

@@ -77,7 +77,7 @@ class RunContext(Context):
         self, outputs: dict[str | None, Emitted], timers: Timers, zone: str | None, has_timers: bool
     ) -> None:
         self._outputs, self._timers, self._zone, self._has_timers = outputs, timers, zone, has_timers
-        self._durations: dict[str | dt.timedelta, int] = {}
+        self._durations: dict[str | dt.timedelta | None, int] = {}
         self.state = KeyState(None)
         self.now = 0
         self.emitted = 0
@@ -97,11 +97,10 @@ class RunContext(Context):
     def timer(
         self, name: str, *, after: str | dt.timedelta | None = None, at: dt.datetime | None = None
     ) -> None:
-        if at is None and after is not None:
-            wait = self._durations.get(after)
-            due = self.now + (self._wait(after) if wait is None else wait)
+        if at is None and after in self._durations:
+            due = self.now + self._durations[after]
         else:
-            due = self._at(after, at)
+            due = self._due(after, at)
         timers = self.state.timers
         if timers is not None:  # most timers are moved to later: that is all there is to do then
             found = timers.get(name)
@@ -117,18 +116,17 @@ class RunContext(Context):
             raise TypeError(f"a timer's name is a text, not {name!r}")
         self._timers.set(self.state, name, min(MAX_TIME, due))
 
-    def _at(self, after: object, at: dt.datetime | None) -> int:
+    def _due(self, after: str | dt.timedelta | None, at: dt.datetime | None) -> int:
         if (after is None) == (at is None):
             raise TypeError('a timer needs after= or at=, such as ctx.timer("late", after="2m")')
-        return max(self.now, instant_ns(at))
-
-    def _wait(self, after: str | dt.timedelta) -> int:
+        if after is None:
+            return max(self.now, instant_ns(at))
         wait = duration_ns(after, "after")
         if wait < 0:
             raise ValueError(f"after= must not be negative: {after!r}")
         if len(self._durations) < 1_000:
             self._durations[after] = wait
-        return wait
+        return self.now + wait
 
     def cancel_timer(self, name: str) -> None:
         self._timers.cancel(self.state, name)

@@ -21,7 +21,16 @@ from streamlib.operators.functions.arrays import Misfit, array_of
 from streamlib.operators.functions.row_arguments import value_reader
 from streamlib.operators.functions.values import python_values
 from streamlib.operators.process.containers import StateList, StateMap
-from streamlib.operators.process.fits import Fit, copied, fit_of, misfit_of, refused, value_type
+from streamlib.operators.process.fits import (
+    Fit,
+    copied,
+    exact_class,
+    fit_of,
+    misfit_of,
+    refused,
+    value_type,
+    whole_numbers,
+)
 
 Cells = dict[str, Any]
 
@@ -72,6 +81,8 @@ class StateSpec:
         fit_key: takes the key of a map.
         read, read_key: make a value, or the key of a map, of what a snapshot has; None where it is the same.
         nested: whether values can be changed in place.
+        exact: the class whose objects all fit as they are; None where there is none.
+        bounds: from and to which whole numbers fit as they are; None for other types.
         default: of a value.
     """
 
@@ -83,6 +94,8 @@ class StateSpec:
     fit_key: Fit | None
     read: Callable[[Any], Any] | None
     nested: bool
+    exact: type | None = None
+    bounds: tuple[int, int] | None = None
     default: Any = None
     read_key: Callable[[Any], Any] | None = None
 
@@ -151,7 +164,7 @@ def _spec(name: str, declared: Declared, local: Mapping[str, Any]) -> StateSpec:
             )
         whole = pa.list_(pa.struct([pa.field("key", key, False), pa.field("value", kind)]))
         fit_key, read_key = fit_of(key, declared.key_type, local), value_reader(declared.key_type, local)
-        return StateSpec(name, declared.shared, "map", whole, fit, fit_key, reader, nested, None, read_key)
+        return StateSpec(name, declared.shared, "map", whole, fit, fit_key, reader, nested, read_key=read_key)
     if isinstance(declared, ListState):
         return StateSpec(name, declared.shared, "list", pa.list_(kind), fit, None, reader, nested)
     try:
@@ -160,7 +173,8 @@ def _spec(name: str, declared: Declared, local: Mapping[str, Any]) -> StateSpec:
         raise BuildError(
             f"the default of state {name!r} does not fit it", expected=error.expected, got=error.got
         ) from None
-    return StateSpec(name, declared.shared, "value", kind, fit, None, reader, nested, default)
+    exact, bounds = exact_class(kind, declared.type), whole_numbers(kind, declared.type)
+    return StateSpec(name, declared.shared, "value", kind, fit, None, reader, nested, exact, bounds, default)
 
 
 class Bound:
@@ -238,18 +252,19 @@ class BoundValue(Bound):
 
 def attribute(bound: Bound) -> property:
     """A plain value of the key whose turn it is: reading and writing cost little more than with any attribute."""
-    turn, name, default, fit = bound.turn, bound.name, bound.default, bound.spec.fit
+    turn, name, default, fit, exact = bound.turn, bound.name, bound.default, bound.fit, bound.spec.exact
+    low, high = bound.spec.bounds or (0, 0)
 
     def read(_: object) -> Any:
         return turn.cells.get(name, default)
 
     def write(_: object, value: Any) -> None:
-        try:
-            turn.cells[name] = fit(value)
-        except Misfit as error:
-            raise bound.misfit(error) from error
+        turn.cells[name] = value if type(value) is exact else fit(value)
 
-    return property(read, write)
+    def write_whole(_: object, value: Any) -> None:
+        turn.cells[name] = value if type(value) is int and low <= value <= high else fit(value)
+
+    return property(read, write if bound.spec.bounds is None else write_whole)
 
 
 class BoundContainer(Bound):

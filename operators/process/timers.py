@@ -73,7 +73,8 @@ class Timers:
             found[0] = at
         else:
             timers[name] = [at, at]
-            self._file(at, name, state)
+            self._filed += 1
+            heapq.heappush(self.heap, (at, name, self._filed, state))
 
     def cancel(self, state: KeyState, name: str) -> None:
         """Takes a timer back, if there is one."""
@@ -85,26 +86,23 @@ class Timers:
         """Takes out the earliest timer that is due before a time, ns; of all when None."""
         heap = self.heap
         while heap and (before is None or heap[0][0] < before):
-            at, name, _, state = heapq.heappop(heap)
+            at, name, _, state = heap[0]
             timers = state.timers
             found = None if timers is None else timers.get(name)
-            if found is None or found[1] != at:
-                continue  # its key is gone, or it was filed under an earlier time since
-            assert timers is not None
+            if timers is None or found is None or found[1] != at:
+                heapq.heappop(heap)  # its key is gone, or it was filed under an earlier time since
+                continue
             due = found[0]
-            if due is None:
-                del timers[name]
-            elif due > at:
-                timers[name] = [due, due]
-                self._file(due, name, state)
-            else:
-                del timers[name]
+            if due is not None and due > at:
+                found[1] = due
+                self._filed += 1
+                heapq.heapreplace(heap, (due, name, self._filed, state))
+                continue
+            heapq.heappop(heap)
+            del timers[name]
+            if due is not None:
                 return at, name, state
         return None
-
-    def _file(self, at: int, name: str, state: KeyState) -> None:
-        self._filed += 1
-        heapq.heappush(self.heap, (at, name, self._filed, state))
 
 
 class Forgetting:

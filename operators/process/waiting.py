@@ -6,6 +6,7 @@ own time on. Within an input it is (time, order), or all columns where the rows 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import repeat
 from typing import Any
@@ -20,7 +21,7 @@ from streamlib.graph import BuildContext
 from streamlib.operators.functions.values import python_values
 from streamlib.operators.joins.sides import keys_of, plain
 from streamlib.operators.process.node import ProcessNode
-from streamlib.state import Order, OrderedBuffer, with_fields
+from streamlib.state import Order, OrderedBuffer, joined, with_fields
 from streamlib.state.key_columns import canonical_floats
 
 TIME = pa.timestamp("ns", "UTC")
@@ -58,15 +59,16 @@ class Released:
 
     def turns(self) -> Iterator[Turned]:
         """The rows. Those of one input alone are not touched one by one."""
+        assert sum(map(len, self.batches.values())) == len(self._sides), "each row has its turn"
         if len(self.batches) == 1:
             ((side, batch),) = self.batches.items()
             return zip(*self._columns(batch, side), repeat(side))
         return self._merged()
 
     def _merged(self) -> Iterator[Turned]:
-        found = {side: zip(*self._columns(batch, side), strict=False) for side, batch in self.batches.items()}
+        found = {side: zip(*self._columns(batch, side), repeat(side)) for side, batch in self.batches.items()}
         for side in self._sides.tolist():
-            yield *next(found[side]), side
+            yield next(found[side])
 
     def _columns(
         self, batch: Batch, side: int
@@ -91,7 +93,29 @@ def rows_as_dicts(rows: pa.RecordBatch, names: list[str]) -> Iterable[dict[str, 
     if not names:
         return ({} for _ in range(rows.num_rows))
     values = [python_values(rows.column(name)) for name in names]
-    return map(dict, map(zip, repeat(names), zip(*values, strict=True)))
+    if len(names) == 1:
+        (a,), (column,) = names, values
+        return ({a: x} for x in column)
+    if len(names) == 2:
+        a, b = names
+        return ({a: x, b: y} for x, y in zip(*values, strict=True))
+    if len(names) == 3:
+        a, b, c = names
+        return ({a: x, b: y, c: z} for x, y, z in zip(*values, strict=True))
+    return map(dict, map(zip, repeat(names), zip(*values, strict=True)))  # twice the time of these
+
+
+def _first(batches: deque[Batch], rows: int) -> Batch:
+    """Takes so many rows, the first ones, out of batches that follow one another."""
+    found = []
+    while rows:
+        batch = batches.popleft()
+        if len(batch) > rows:
+            batches.appendleft(batch.slice(rows, len(batch) - rows))
+            batch = batch.slice(0, rows)
+        found.append(batch)
+        rows -= len(batch)
+    return joined(found)
 
 
 class Waiting:
@@ -174,28 +198,19 @@ class Waiting:
 
     def release(self, before: int | None) -> Iterator[Released]:
         """Takes out the rows with a time below `before`, ns, or all; at most `batch_rows` at a time."""
-        taken = [
-            (side, batch)
-            for side in self._precedence
-            for batch in self._buffers[side].release(before)
-            if len(batch)
-        ]
-        if not taken:
+        taken = {side: deque(self._buffers[side].release(before)) for side in self._precedence}
+        found = [(side, batch) for side, batches in taken.items() for batch in batches]
+        if not found:
             return
-        sides = np.concatenate([np.full(len(batch), side, dtype=np.int64) for side, batch in taken])
-        if len(taken) > 1:
-            times = np.concatenate([batch.time for _, batch in taken if batch.time is not None])
+        sides = np.repeat([side for side, _ in found], [len(batch) for _, batch in found])
+        if any(side != found[0][0] for side, _ in found):
+            times = np.concatenate([batch.time for _, batch in found if batch.time is not None])
             sides = sides[np.argsort(times, kind="stable")]
-        at = dict.fromkeys((side for side, _ in taken), 0)
         for begin in range(0, len(sides), self.batch_rows):
             part = sides[begin : begin + self.batch_rows]
-            found = {}
-            for side, batch in taken:
-                count = int(np.count_nonzero(part == side))
-                if count:
-                    found[side] = batch.slice(at[side], count)
-                    at[side] += count
-            yield Released(self.node, found, part)
+            counts = np.bincount(part).tolist()
+            rows = {side: _first(taken[side], count) for side, count in enumerate(counts) if count}
+            yield Released(self.node, rows, part)
 
     def snapshot(self, reached: int) -> dict[str, pa.Table]:
         """The rows that wait, by the name of their input; of broadcast ones with whose copy it is."""

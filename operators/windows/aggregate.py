@@ -12,7 +12,7 @@ added, and what came first is a function of the input.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -111,26 +111,28 @@ class WindowOperator(PaneOperator):
         self.late = 0
         self.late_by_max = 0
 
-    def on_batch(self, batch: Batch, side: int = 0) -> Iterator[Output]:
+    def on_batch(self, batch: Batch, side: int = 0) -> Iterable[Output]:
         """Adds rows to their windows; yields those that are late, if somebody reads them."""
         missed = self.missed(batch)
         refused: Late | None = None
+        late: tuple[Output, ...] = ()
         if missed is not None:
             refused = missed.refused
             self.late += len(missed.windows)
             self.late_by_max = max(self.late_by_max, int(missed.late_by.max()))
             if self.late_read:
-                yield self._late_rows(batch, missed)
+                late = (self._late_rows(batch, missed),)
         if self.waiting is not None:
             self.waiting.add(self.columns.of(batch, refused))
-            return
+            return late
         inputs = self.inputs(batch, refused)
         kept = batch if refused is None else batch.filter(~refused)
         if len(kept):
             self.take(batch, kept, inputs, missed)
             self.check_open()
             if self.combine and self.held_bytes > COMBINE_BYTES_MAX:
-                yield from self.emit(None)
+                return chain(late, self.emit(None))
+        return late
 
     def inputs(self, batch: Batch, refused: Late | None) -> Sequence[pa.Array | Product]:
         """What the aggregates read of the rows that are not refused, as `panes` takes it."""

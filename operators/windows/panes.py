@@ -207,7 +207,7 @@ class FixedPanes(Panes):
         self.store: HandingStore = HandingStore(key_fields, plan)
         tumbles = isinstance(window, TumblingWindow)
         self.rule = Tumbling(window.size, window.offset) if tumbles else None  # type: ignore[attr-defined]
-        self.checked: int | None = None
+        self.checked = 0
 
     def missed(self, batch: Batch) -> Missed | None:
         assert batch.time is not None
@@ -240,18 +240,18 @@ class FixedPanes(Panes):
         self.store.merge(partial)
 
     def check_open(self, watermark: int) -> None:
-        if not len(self.store):
-            return
-        first = self.store.starts()[0]
-        if first != self.checked:
-            assert self._closing(first) > watermark, "a row came for a window that has closed"
-            self.checked = first
+        panes = len(self.store)
+        if panes != self.checked:  # none was closed since
+            assert self._closing(self.store.starts()[0]) > watermark, (
+                "a row came for a window that has closed"
+            )
+            self.checked = panes
 
     def _closing(self, start: int) -> int:
         return add_time(self.window.end(start), self.lateness)
 
     def _due(self, watermark: int | None) -> list[int]:
-        self.checked = None
+        self.checked = 0
         starts = list(self.store.starts())
         if watermark is None:
             return starts

@@ -107,10 +107,11 @@ class EventClock:
         with self.lock:
             known = self.splits[split]
             known.next_block += 1
-            known.passed = known.watermark(self.max_delay)
+            known.passed = reached = known.watermark(self.max_delay)
             known.last_row_ns = now_ns
-            self._place(split)
-            self._cut(split)
+            self._place(split, reached)
+            if self._wanted:
+                self._cut(split)
         self.listener(split)
 
     def end(self, split: int) -> None:
@@ -135,7 +136,7 @@ class EventClock:
         When none is live it stays: End, or the idle policy, says how to go on.
         """
         with self.lock:
-            if self._ranked:
+            if self._rank:
                 self._handed_out = max(self._handed_out, self._ranked[0][0])
             return self._handed_out
 
@@ -151,14 +152,14 @@ class EventClock:
     def all_idle(self) -> bool:
         """Whether no split counts, though some have not ended."""
         with self.lock:
-            return not self._ranked and (
+            return not self._rank and (
                 self._absent
                 or any(s.state in (SplitState.IDLE, SplitState.ENTERING) for s in self.splits.values())
             )
 
     def any_live(self) -> bool:
         """Whether some split counts."""
-        return bool(self._ranked)
+        return bool(self._rank)
 
     def silent(self, split: int, now_ns: int) -> bool:
         """The reader has nothing: applies the idle policy. True when the split was left out just now."""
@@ -238,10 +239,12 @@ class EventClock:
         known.raise_floor(max(mark, self._handed_out))
         self._place(split)
 
-    def _place(self, split: int) -> None:
+    def _place(self, split: int, reached: int | None = None) -> None:
+        """Gives a split its place among the live ones; `reached` is its watermark, where that is known."""
         old, known = self._rank.get(split), self.splits[split]
-        new = (known.watermark(self.max_delay), split) if known.state is SplitState.LIVE else None
-        if new is not None:
+        new = None
+        if known.state is SplitState.LIVE:
+            new = (known.watermark(self.max_delay) if reached is None else reached, split)
             self._alone_since, self._absent = None, False
         if new == old:
             return
@@ -269,8 +272,6 @@ class EventClock:
             return state if len(state.splits) == count else None
 
     def _cut(self, split: int) -> None:
-        if not self._wanted:
-            return
         for checkpoint, count in list(self._wanted.get(split, ())):
             if self.splits[split].next_block == count:
                 self._cuts[checkpoint][1].splits[split] = self.splits[split].copy()

@@ -6,8 +6,7 @@ Dictionary and run-end encoded columns are decoded.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,8 +20,7 @@ _ONE = np.uint64(1)
 _SEVEN = np.uint64(7)
 
 
-@dataclass(frozen=True, slots=True)
-class WordColumn:
+class WordColumn(NamedTuple):
     """A column of 8-byte words in memory.
 
     Attributes:
@@ -75,8 +73,7 @@ def without_views(column: pa.Array) -> pa.Array:
     return column
 
 
-@dataclass(frozen=True, slots=True)
-class Product:
+class Product(NamedTuple):
     """The product of two columns without nulls, one of them float64, which nobody has computed yet."""
 
     left: pa.Array
@@ -101,11 +98,28 @@ def storage_dtype(data_type: pa.DataType) -> np.dtype[Any]:
     return signed
 
 
+_PLAIN_WORDS = {
+    kind.id: str(np.dtype(kind.to_pandas_dtype())) for kind in (pa.int64(), pa.uint64(), pa.float64())
+}
+"""Types whose values are words where they lie, and how these are read."""
+
+
 def lane(data_type: pa.DataType) -> str:
     """How the words of a column are read: ``int64``, ``uint64`` or ``float64``."""
+    known = _PLAIN_WORDS.get(data_type.id)
+    if known is not None:
+        return known
     if pa.types.is_floating(data_type):
         return "float64"
     return "uint64" if pa.types.is_unsigned_integer(data_type) else "int64"
+
+
+def plain_words(column: pa.Array) -> int | None:
+    """Where the words of a column of such words lie; None where some are null, or it is of another type."""
+    if column.null_count or column.type.id not in _PLAIN_WORDS:
+        return None
+    data = column.buffers()[1]
+    return 0 if data is None else data.address + 8 * column.offset
 
 
 def values_of(column: pa.Array) -> npt.NDArray[Any]:
@@ -120,20 +134,15 @@ def values_of(column: pa.Array) -> npt.NDArray[Any]:
     return values[column.offset :]
 
 
-_PLAIN_WORDS = frozenset(kind.id for kind in (pa.int64(), pa.uint64(), pa.float64()))
-"""Types whose values are words where they lie."""
-
-
 def word_column(column: pa.Array) -> WordColumn:
     """A column of numbers, booleans, dates, times or durations as words: int64, uint64 or float64.
 
     Of columns of other types only which rows are null.
     """
-    kind = column.type
-    if kind.id in _PLAIN_WORDS and column.null_count == 0:
-        data = column.buffers()[1]
-        return WordColumn(0 if data is None else data.address + 8 * column.offset, 0, 0, column)
-    if not is_word(kind):
+    plain = plain_words(column)
+    if plain is not None:
+        return WordColumn(plain, 0, 0, column)
+    if not is_word(column.type):
         column = decoded(column)
         if pa.types.is_null(column.type):
             column = column.cast(pa.int64())

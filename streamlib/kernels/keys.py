@@ -43,6 +43,7 @@ Uint64s = npt.NDArray[np.uint64]
 Int64s = npt.NDArray[np.int64]
 
 KEY_GROUPS = 256
+_BYTES = frozenset((pa.string().id, pa.binary().id))
 _BATCH_BYTES_MAX = 2**31 - 1
 _GROUP_SHIFT = np.uint64(56)
 
@@ -55,7 +56,7 @@ class KeyKind(Enum):
     BYTES = 2
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class EncodedKeys:
     """The keys of one batch in memory. Addresses are those of the batch's first row.
 
@@ -308,11 +309,17 @@ def _decoded(kind: pa.DataType) -> pa.DataType:
 
 
 def _is_bytes(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_binary(kind))
+    return kind.id in _BYTES
+
+
+_PLAIN = frozenset(kind.id for kind in (pa.string(), pa.binary(), pa.int64(), pa.uint64(), pa.float64()))
+"""Types of keys that are read where they lie."""
 
 
 def _plain(column: pa.Array) -> pa.Array:
     """The column as utf8, binary or fixed width, one contiguous array."""
+    if column.type.id in _PLAIN and not isinstance(column, pa.ChunkedArray):
+        return column
     if isinstance(column, pa.ChunkedArray):
         column = column.combine_chunks()
     column = decoded(column)

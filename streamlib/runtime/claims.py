@@ -38,7 +38,7 @@ class SplitRun:
 
     def watermark(self) -> int:
         """The lowest of its clocks; without a clock splits are read one after another."""
-        return min((clock.position(self.index) for clock in self.clocks), default=MIN_TIME)
+        return min([clock.position(self.index) for clock in self.clocks], default=MIN_TIME)
 
 
 class ReadError(Exception):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from streamlib.contracts import Operator, Output
@@ -74,22 +74,22 @@ class Receiver:
         """Whether input `number` has delivered the barrier that other inputs still owe."""
         return number in self._met
 
-    def receive(self, number: int, element: Element) -> Iterator[Outgoing]:
+    def receive(self, number: int, element: Element) -> Iterable[Outgoing]:
         """What the step yields for an element on input `number`."""
         if isinstance(element, Batch):
-            self._worker.rows_in[self._step] += len(element)
-            operator, side = self._worker.operators[self._step], self.sides[number]
-            refuser = self._worker.refusers.get(self._step)
+            worker, step = self._worker, self._step
+            worker.rows_in[step] += element.rows.num_rows
+            refuser = worker.refusers.get(step)
             if refuser is not None:
-                return refuser.on_batch(operator, element, side)
-            return iter(operator.on_batch(element, side))
+                return refuser.on_batch(worker.operators[step], element, self.sides[number])
+            return worker.operators[step].on_batch(element, self.sides[number])
         if isinstance(element, Watermark):
             return self._watermark(number, element.time)
         if isinstance(element, BlockEnd):
             return self._block_end(element)
         if isinstance(element, Handed):
             self._worker.rows_in[self._step] += element.rows
-            return iter(self._worker.operators[self._step].on_handed(element))
+            return self._worker.operators[self._step].on_handed(element)
         if isinstance(element, Barrier):
             return self._barrier_met(number, element.checkpoint)
         if isinstance(element, Idle):
@@ -150,9 +150,9 @@ class Receiver:
         worker = self._worker
         yield from worker.operators[self._step].on_block_end(element)
         clock = worker.run.clocks.get(self._step)
-        if clock is not None:
+        if clock is not None and worker.pace.due(self._step):
             time = clock.watermark()
-            if time > self.forwarded and worker.pace.due(self._step):
+            if time > self.forwarded:
                 yield from self.send_progress(time)
 
     def send_progress(self, time: int) -> Iterator[Outgoing]:

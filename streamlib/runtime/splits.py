@@ -55,7 +55,7 @@ class SplitPool:
         self._sources: dict[int, SourceRun] = {}
         self._named: dict[tuple[int, str], SplitRun] = {}
         self._count = self._turns = 0
-        self._news = False
+        self._news = self._any_live = False
         self._looked_ns: int | None = None
 
     def bind(self, step: int, source: Source, clocks: list[EventClock]) -> None:
@@ -66,6 +66,7 @@ class SplitPool:
             for clock in clocks:
                 clock.grows(1)
         known.live = source.bind(partial(self._woken, step))
+        self._any_live |= known.live
         self._news = self._news or source.grows
 
     def _woken(self, step: int, name: str | None = None) -> None:
@@ -129,8 +130,10 @@ class SplitPool:
     def claim(self, worker: int) -> Claim | None:
         """The next block, or None when there is nothing to read now."""
         empty: set[int] = set()
-        self._look_for_splits()
-        self._look_at_silent()
+        if self._news:
+            self._look_for_splits()
+        if self._any_live:
+            self._look_at_silent()
         while True:
             with self._lock:
                 run = None if worker in self._injected else self._choose(empty)
@@ -168,7 +171,7 @@ class SplitPool:
 
     def _look_for_splits(self) -> None:
         """Makes known the splits that live sources have announced."""
-        if not self._news or self.stopped:
+        if self.stopped:
             return
         self._news = False
         for step, known in self._sources.items():
@@ -197,8 +200,6 @@ class SplitPool:
 
     def _look_at_silent(self) -> None:
         """Applies the idle policies to splits that are not asked, because their source announces data."""
-        if not any(known.live for known in self._sources.values()):
-            return
         now = self.now_ns()
         with self._lock:
             if self._looked_ns is not None and now - self._looked_ns < self.wait_seconds() * 500_000_000:
@@ -247,13 +248,8 @@ class SplitPool:
                 return None
             assert isinstance(answer, Block)
             block = answer
-            with self._lock:
-                counted = [clock.wake(run.index) for clock in run.clocks]
-                if not all(counted):
-                    run.held = block
-                    self.entering.append(run)
-                    self._drop(run)
-                    return None
+            if not self._counted(run, block):
+                return None
         run.held = None
         number, run.blocks = run.blocks, run.blocks + 1
         run.outstanding += 1
@@ -262,6 +258,18 @@ class SplitPool:
         self.bytes_read += block.nbytes
         run.position = block.position
         return Claim(run, block, number, run.reader)
+
+    def _counted(self, run: SplitRun, block: Block) -> bool:
+        """Whether the split counts, or counts at once, now that it has rows; else it enters with this block."""
+        if all(clock.is_live(run.index) for clock in run.clocks):
+            return True
+        with self._lock:
+            counted = [clock.wake(run.index) for clock in run.clocks]
+            if not all(counted):
+                run.held = block
+                self.entering.append(run)
+                self._drop(run)
+        return all(counted)
 
     def _apply_silence(self, run: SplitRun, now: int) -> None:
         """Applies the idle policies to a split that has nothing. Blocks that are still to pass are no silence."""

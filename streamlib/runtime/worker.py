@@ -11,27 +11,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from streamlib.contracts import Operator, Refusal, Refused, State, Tagged, Wait
+from streamlib.contracts import Operator, Refusal, State, Tagged, Wait
 from streamlib.elements import (
     MIN_TIME,
     Active,
     Barrier,
     Batch,
+    BlockEnd,
     Element,
     End,
     Handed,
     Idle,
-    Origin,
 )
 from streamlib.errors import StreamlibError
 from streamlib.exchange import Channel, Partitioner
-from streamlib.graph import Edge
+from streamlib.graph import Edge, Step
 from streamlib.runtime.between import Between
+from streamlib.runtime.decode import decoded
 from streamlib.runtime.frames import Frame, Status, stage_heads, upstream_stages
 from streamlib.runtime.pace import Pace, may_wait
 from streamlib.runtime.receive import Receiver
 from streamlib.runtime.refuse import Refuser
-from streamlib.runtime.run import SharedRun
+from streamlib.runtime.run import Checkpoint, SharedRun
 from streamlib.runtime.splits import Claim, ReadError
 
 __all__ = ["Status", "Worker"]
@@ -75,6 +76,15 @@ class Worker:
             for number, incoming in enumerate(run.incoming[step.index]):
                 edge = incoming.edge
                 self._input_of[incoming.feeder, step.index, edge.side, edge.tag, incoming.sender] = number
+        self._onward = [self._only_next(step) for step in self.steps]
+
+    def _only_next(self, step: Step) -> tuple[int, int] | None:
+        """The step, and its input, that gets all that `step` yields; None where it is not one here alone."""
+        if len(step.edges) == 1:
+            edge = step.edges[0]
+            if not edge.channel and edge.keys is None and edge.tag is None:
+                return edge.target, self._input_of[step.index, edge.target, edge.side, None, None]
+        return None
 
     def open(self) -> None:
         """Builds the operators: sinks open their writers here."""
@@ -103,7 +113,8 @@ class Worker:
         """Does one thing: resumes what was parked, serves an inbox, or reads a block."""
         if self.done:
             return Status.DONE
-        self._inject_barrier()
+        if (checkpoint := self.run.barrier) is not None:
+            self._inject_barrier(checkpoint)
         waiting: set[int] = set()
         closed: set[int] = set()
         for stage, stack in enumerate(self._stacks):
@@ -115,8 +126,7 @@ class Worker:
             return Status.WORKED
         if self._holding and self._release_held(closed, when_due=True):
             return Status.WORKED
-        woken = self.between.ready(lambda step: self._is_free(self.steps[step].stage, closed))
-        if woken is not None:
+        if (woken := self.between.ready(lambda s: self._is_free(self.steps[s].stage, closed))) is not None:
             self._start(woken, self._receivers[woken].woken())
             return Status.WORKED
         for stage in range(self._stages - 1, -1, -1):
@@ -183,8 +193,10 @@ class Worker:
         would else hold back the watermark of all, and with it what they may close.
         """
         for stamping, clock in self.run.clocks.items():
+            if when_due and not self.pace.due(stamping):
+                continue
             time = clock.watermark()
-            if time > self._receivers[stamping].forwarded and (not when_due or self.pace.due(stamping)):
+            if time > self._receivers[stamping].forwarded:
                 self._start(stamping, self._receivers[stamping].send_progress(time))
                 return True
         return False
@@ -226,42 +238,16 @@ class Worker:
 
     def _decode(self, claim: Claim) -> Iterator[Element | Tagged]:
         """The batches of a block, then its end."""
-        run, rows, limit = claim.run, 0, self.run.options.batch_rows
-        refuser = self.refusers.get(run.step)
-        refused: list[Refused] = []
-        reader = claim.reader
-        decode = (
-            reader.decode(claim.block) if refuser is None else reader.decode_leniently(claim.block, refused)
-        )
-        for decoded in decode:
-            total = decoded.num_rows
-            for offset in range(0, total, limit):
-                part = decoded if total <= limit else decoded.slice(offset, limit)
-                line, first = claim.block.first_line, claim.block.first_row
-                origin = Origin(
-                    run.index,
-                    claim.number,
-                    run.split.name,
-                    None if first is None else first + rows,
-                    None if line is None else line + rows,
-                )
-                if refused:
-                    origin = origin.thinned(part.num_rows + len(refused))
-                yield Batch(part, origin=origin)
-                rows += part.num_rows
-        if refuser is not None and refused:
-            letters = refuser.refuse_records(refused)
-            if letters is not None:
-                yield letters
+        step = claim.run.step
+        rows = yield from decoded(claim, self.run.options.batch_rows, self.refusers.get(step))
         self.run.pool.done(claim)
-        yield self._receivers[run.step].block_end(run.index, claim.number, rows)
+        yield self._receivers[step].block_end(claim.run.index, claim.number, rows)
 
     # Barriers, idle and entering splits.
 
-    def _inject_barrier(self) -> None:
+    def _inject_barrier(self, checkpoint: Checkpoint) -> None:
         """Puts a barrier behind everything read so far, parked or not."""
-        checkpoint = self.run.barrier
-        if checkpoint is None or checkpoint.number == self._injected:
+        if checkpoint.number == self._injected:
             return
         self._injected = checkpoint.number
         self._states[checkpoint.number] = {}
@@ -329,13 +315,24 @@ class Worker:
         self._stacks[self.steps[step].stage].append(Frame(step, outputs, element))
 
     def _receive(self, step: int, number: int, element: Element) -> None:
-        """Has a step take an element on input `number`; its frame yields what it makes of it."""
-        try:
-            outputs = self._receivers[step].receive(number, element)
-        except Exception as error:
-            self._explain(error, step, element)
-            raise
-        self._push(step, outputs, element)
+        """Has a step take an element on input `number`; what it makes of it goes on at once, or by a frame."""
+        while True:
+            try:
+                outputs = self._receivers[step].receive(number, element)
+            except Exception as error:
+                self._explain(error, step, element)
+                raise
+            if outputs == ():
+                return
+            onward = self._onward[step]
+            if onward is None or type(outputs) is not tuple or type(outputs[0]) is not Batch or outputs[1:]:
+                self._push(step, iter(outputs), element)
+                return
+            element = outputs[0]
+            if not element.rows.num_rows:
+                return
+            self.rows_out[step] += element.rows.num_rows
+            step, number = onward
 
     def _explain(self, error: Exception, step: int, element: Element | None) -> None:
         """Says in an error which step it came from and, of one row, where that was read."""
@@ -364,12 +361,20 @@ class Worker:
             except Exception as error:
                 self._explain(error, frame.step, frame.element)
                 raise
-            if isinstance(output, Refusal):
-                output = self.refusers[frame.step].letters(output)
-                if output is None:
-                    continue
             if output is None:
                 stack.pop()
+                continue
+            onward = self._onward[frame.step]
+            if onward is not None and type(output) is Batch:
+                if output.rows.num_rows:
+                    self.rows_out[frame.step] += output.rows.num_rows
+                    self._receive(*onward, output)
+            elif onward is not None and type(output) is BlockEnd:
+                self._receive(*onward, output)
+            elif isinstance(output, Refusal):
+                letters = self.refusers[frame.step].letters(output)
+                if letters is not None:
+                    self._address(frame, letters)
             elif isinstance(output, Wait):
                 if not output.ready():
                     self._ready[stage] = output.ready
@@ -381,12 +386,6 @@ class Worker:
         """Lists who gets what a step yielded; the first receiver is last in the list."""
         step = self.steps[frame.step]
         tag = None
-        if len(step.edges) == 1 and step.edges[0].keys is None and step.edges[0].tag is None:
-            if type(output) is Batch:
-                if rows := output.rows.num_rows:
-                    self.rows_out[frame.step] += rows
-                    frame.parts.append((step.edges[0], self.index, output))
-                return
         if isinstance(output, Tagged):
             tag, output = output.tag, output.batch
         if isinstance(output, Batch):

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from streamlib.aggregates.plan import AccumulatorPlan
-from streamlib.kernels.columns import Product, lane, word_column
+from streamlib.kernels.columns import Product, lane, plain_words, word_column
 from streamlib.state import layout
 
 Factors = dict[int, tuple[str, str]]
@@ -24,18 +24,30 @@ def put_inputs(
     nullable: list[bool],
     kept: list[Any],
 ) -> Factors:
-    """Writes where the inputs' words are; notes in `nullable` which have nulls, and in `kept` who owns the memory."""
+    """Writes where the inputs' words are.
+
+    Notes in `nullable` which have nulls, and in `kept` who owns memory that is not of the inputs.
+    """
     factors: Factors = {}
     for index, column in enumerate(inputs):
         if not plan.reads_words[index]:
             continue
         at = layout.CALL_INPUTS + layout.INPUT_WORDS * index
         if isinstance(column, Product):
-            other = word_column(column.right)
-            kept.append(other)
-            call[at + 3] = other.values
-            factors[index] = (lane(column.left.type), lane(column.right.type))
-            column = column.left
+            left, right = column
+            factor = plain_words(right)
+            if factor is None:  # of fewer bits
+                other = word_column(right)
+                kept.append(other)
+                factor = other.values
+            call[at + 3] = factor
+            factors[index] = (lane(left.type), lane(right.type))
+            column = left
+        plain = plain_words(column)
+        if plain is not None:
+            call[at] = plain
+            call[at + 1] = 0
+            continue
         words = word_column(column)
         kept.append(words)
         call[at] = words.values

@@ -65,6 +65,7 @@ class PaneStore:
         self._slots_expected = 0
         inputs = len(plan.input_types)
         self._nullable = [False] * inputs
+        self._multiplied: frozenset[int] | None = None
         self._key_nulls = False
         self._kernels: dict[Any, Kernel[..., int]] = {}
         words = layout.CALL_INPUTS + layout.INPUT_WORDS * inputs + layout.KEPT_WORDS * len(plan.kept)
@@ -152,10 +153,9 @@ class PaneStore:
         variant = (self._key_nulls, *self._nullable, *factors.items())
         kernel = self._kernels.get(variant)
         if kernel is None:
-            kernel = self._adding(
-                Variant(self._kind, self._key_nulls, tuple(self._nullable), factors=factors)
-            )
-            self._kernels[variant] = kernel
+            given = Variant(self._kind, self._key_nulls, tuple(self._nullable), factors=factors)
+            kernel = self._kernels[variant] = self._adding(given)
+            self._multiplied = None  # a first null, too, gives another variant
         if self._winners is not None:
             self._winners.begin(inputs, rows)
         self._run(kernel, keys, rows)
@@ -165,7 +165,9 @@ class PaneStore:
 
     def multiplied(self) -> frozenset[int]:
         """The inputs that rows may bring as two factors: those of float64 that only sums and the like read."""
-        return frozenset(index for index in self.plan.multiplied if not self._nullable[index])
+        if self._multiplied is None:
+            self._multiplied = frozenset(n for n in self.plan.multiplied if not self._nullable[n])
+        return self._multiplied
 
     def _adding(self, variant: Variant) -> Kernel[..., int]:
         return add_kernel(self.plan, variant)
@@ -196,8 +198,7 @@ class PaneStore:
         encoded = self._set_keys(keys)
         kernel = self._kernels.get(self._key_nulls)
         if kernel is None:
-            kernel = self._merging()
-            self._kernels[self._key_nulls] = kernel
+            kernel = self._kernels[self._key_nulls] = self._merging()
         if self._winners is not None:
             self._winners.begin_merge(kept[: len(self.plan.kept)], keys.num_rows)
         self._run(kernel, keys, len(starts))
@@ -205,6 +206,7 @@ class PaneStore:
             self._collecting.merge(self._by_number, self._located(len(starts)), kept)
         # A state that came in may hold a null as the first or last value: from now on it can be replaced.
         self._nullable = [True] * len(self._nullable)
+        self._multiplied = None
         del encoded
 
     def partials(self, *starts: int) -> pa.RecordBatch:
@@ -389,29 +391,25 @@ class PaneStore:
 
     def _make_room(self) -> None:
         reason, start = int(self._report[layout.REPORT_REASON]), int(self._report[layout.REPORT_START])
+        pane: Pane = self._open(start) if reason == layout.NO_PANE else self._panes[start]
         if reason == layout.NO_PANE:
-            if (
-                not self._slots_expected and self._panes
-            ):  # no window has closed yet: one that is open is a guess
-                self._slots_expected = max(pane.count for pane in self._panes.values())
-            pane = self._open(start)
             if self.opens_spares and self.plain and self._slots_expected:
                 room = self._directory.room() - 1
                 self._next_number += self._nursery.refill(self._slots_expected, self._next_number, room)
         elif reason == layout.PANE_FULL:
-            pane = self._panes[start]
             if self._winners is not None:
                 self._winners.settle(self._panes)  # while the records are where the notes say
             pane.grow()
         else:
             assert reason == layout.ARENA_FULL
-            pane = self._panes[start]
             pane.grow_arena(int(self._report[layout.REPORT_NEED]))
         if pane.is_large:
             self._large.add(pane.number)
             self._call[layout.CALL_PREFETCH] = 1
 
     def _open(self, start: int) -> Pane:
+        if not self._slots_expected and self._panes:  # no window has closed yet
+            self._slots_expected = max(pane.count for pane in self._panes.values())
         pane = self._new_pane(start)
         if self._collecting is not None:
             self._collecting.open(pane)

@@ -12,8 +12,10 @@ import pytest
 
 import streamlib as sl
 import streamlib.testing as t
+from streamlib.connectors.memory import ArrowSource, CollectSink
 from streamlib.errors import BuildError, TypeMismatchError, UserFunctionError
 from streamlib.operators.process import process_operator
+from streamlib.state import ordered
 from tests.operators.process.own import ROWS, SECOND, N, Side, Trade, count, keyed, on_row, processor
 
 
@@ -233,6 +235,44 @@ def test_a_rule_holds_from_its_own_time_on() -> None:
     assert stream.collect(workers=2)["n"].to_pylist() == [0, 20, 30]
     assert "broadcast: limits=event_time" in stream.explain()
     assert t.check(stream, seeds=[1, 2])
+
+
+@pytest.mark.parametrize(("in_order", "workers"), [(True, 1), (False, 2)])
+def test_rows_that_come_out_in_many_batches_are_all_taken_in_their_order(
+    in_order: bool, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ordered, "STAGE_ROWS", 512)
+    monkeypatch.setattr(ordered, "_SAMPLED", 64)
+    monkeypatch.setattr(ordered, "JOINED_ROWS_MAX", 256)
+
+    class Both(sl.Processor):
+        def on_row(self, row: dict[str, int], ctx: sl.Context) -> None:
+            ctx.emit({"n": row["n"]})
+
+        def on_others(self, row: dict[str, int], ctx: sl.Context) -> None:
+            ctx.emit({"n": row["n"]})
+
+    def numbers(rows: int, step: int) -> sl.KeyedStream:
+        n = np.arange(rows) * step
+        shuffled = n if in_order else np.random.default_rng(rows).permutation(n)
+        table = pa.table({"ts": pa.array(shuffled, pa.timestamp("s")), "n": shuffled, "k": shuffled % 7})
+        return sl.read(ArrowSource(table, 700)).event_time("ts", max_delay=sl.UNTIL_END).key_by("k")
+
+    alone = numbers(3_000, 1).process(Both, others=numbers(0, 1), schema=N)
+    assert written_by_key(alone, workers) == {key: list(range(key, 3_000, 7)) for key in range(7)}
+    both = numbers(3_000, 2).process(Both, others=numbers(1_500, 3), schema=N)
+    expected = sorted([*range(0, 6_000, 2), *range(0, 4_500, 3)])
+    assert written_by_key(both, workers) == {key: [n for n in expected if n % 7 == key] for key in range(7)}
+
+
+def written_by_key(stream: sl.Stream, workers: int) -> dict[int, list[int]]:
+    """The numbers by their rest of 7, in the order in which they were written."""
+    sink = CollectSink()
+    sl.run(stream.write(sink), workers=workers, batch_rows=1_000, progress=False)
+    found: dict[int, list[int]] = {key: [] for key in range(7)}
+    for n in sink.table()["n"].to_pylist():
+        found[n % 7].append(n)
+    return found
 
 
 def test_side_outputs_and_late_rows_are_streams() -> None:

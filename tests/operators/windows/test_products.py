@@ -73,3 +73,16 @@ def test_late_rows_are_left_out_of_products_too() -> None:
         .to_pylist()
     )
     assert [row["total"] for row in rows] == [2.0, 12.0]
+
+
+def test_squares_and_products_may_share_columns_with_each_other_and_with_other_inputs() -> None:
+    rows: list[tuple[float | None, int | None]] = [(1.5, 2), (2.5, 3), (4.0, None), (None, 7), (8.0, 9)]
+    squares = (col("price") * col("price")).sum()
+    values = (col("price") * col("volume")).sum()
+    stream = sl.read(ArrowSource(table_of(rows, pa.int64()), 2)).event_time("ts", max_delay="1s")
+    found = stream.window(sl.tumbling("1h")).agg(
+        squares=squares, values=values, volume=col("volume").sum(), price=col("price").sum()
+    )
+    (got,) = found.collect().to_pylist()
+    wanted = {"squares": 88.5, "values": 82.5, "volume": 21, "price": 16.0}
+    assert {name: got[name] for name in wanted} == wanted
