@@ -59,7 +59,7 @@ def check_everywhere(path: Path, fmt: Format, schema: pa.Schema, expected: list[
     last=st.booleans(),
     packed=st.booleans(),
 )
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_csv_in_blocks_is_what_pythons_csv_wrote(
     rows: list[list[str]], ending: str, quoting: int, size: int, last: bool, packed: bool
 ) -> None:
@@ -112,7 +112,7 @@ def test_any_csv_text_gives_the_same_in_blocks_as_whole(text: str, size: int, es
     ending=ENDINGS,
     indent=st.sampled_from(["", " "]),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_jsonl_in_blocks_is_what_pythons_json_wrote(
     rows: list[dict[str, Any]], blank: str, size: int, ending: str, indent: str
 ) -> None:
