@@ -256,7 +256,8 @@ def _compile(function: Callable[..., Any], signature: str) -> tuple[Callable[...
     for name, item in (("ints", "int64"), ("words", "uint64"), ("codes", "int32"), ("flags", "uint8")):
         names[name] = types.Array(names[item], 1, "C", readonly=True)
     parsed = eval(signature, {}, names)
-    dispatcher: Any = njit(nogil=True)(_bound(function))
+    options: Any = {"nogil": True, "no_cfunc_wrapper": True}  # only Python calls it
+    dispatcher: Any = njit(**options)(_bound(function))
     disk = DiskCache.of(dispatcher.py_func, cache_dir(), source_hash())
     if disk is not None:
         dispatcher._cache = disk
