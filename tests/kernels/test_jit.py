@@ -126,7 +126,11 @@ def _doubled_and(a: int, b: int) -> int:
     return 2 * a + b
 
 
-def test_a_helper_is_compiled_once_for_all_constants_that_it_is_called_with() -> None:
+def test_a_helper_is_compiled_once_for_all_constants_that_it_is_called_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_jit, "cache_dir", lambda: tmp_path)
+
     def both(a):  # type: ignore[no-untyped-def]
         return _doubled_and(a, 3) + _doubled_and(a, b=4)
 
@@ -135,7 +139,11 @@ def test_a_helper_is_compiled_once_for_all_constants_that_it_is_called_with() ->
     assert len(_jit._helper(_doubled_and).overloads) == 1
 
 
-def test_garbage_is_collected_again_behind_a_compilation() -> None:
+def test_garbage_is_collected_again_behind_a_compilation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_jit, "cache_dir", lambda: tmp_path)
+
     def negated(a):  # type: ignore[no-untyped-def]
         return -a
 
