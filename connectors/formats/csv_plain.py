@@ -1,4 +1,4 @@
-"""Blocks of CSV in the plain forms that programs write, by kernels: three times as fast as a parser of all forms.
+"""Blocks of CSV in the plain forms that programs write, by kernels: twice as fast as a parser of all forms.
 
 Whatever these kernels take they read as that parser does. A block with anything else in it goes to the
 parser as a whole, and after a few such blocks all do.
