@@ -6,6 +6,7 @@ several processes may add to that folder at once.
 
 from __future__ import annotations
 
+import gc
 import ipaddress
 import locale
 import os
@@ -111,3 +112,16 @@ def _stays_on_this_machine(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 sys.addaudithook(_stays_on_this_machine)
+
+
+# ---- garbage ------------------------------------------------------------------------------------------
+
+
+def pytest_collection_finish() -> None:
+    """What has been imported and collected stays to the end: no search for garbage has to look at it again."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_unconfigure() -> None:
+    gc.unfreeze()

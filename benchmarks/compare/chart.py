@@ -29,7 +29,7 @@ def chart(outcomes: Sequence[Outcome]) -> str:
     measured = [one for one in outcomes if one.rows_per_second is not None]
     parts: list[str] = []
     top = 8.0
-    for (job, from_csv), group in groupby(measured, lambda o: (o.job, ENGINES[o.engine].reads_csv)):
+    for (job, from_csv), group in groupby(measured, lambda o: (o.job, ENGINES[o.engine].from_files)):
         some = list(group)
         best = max(one.rows_per_second or 0.0 for one in some)
         title = f"{job}, from file to file" if from_csv else job

@@ -88,7 +88,9 @@ def serve(engine: Engine, job: Job, task: Task, words: Iterator[str], say: Calla
     for word in words:
         if word == "finish":
             peak = peak_mb()
-            if answer is not None:
+            if callable(answer):
+                answer()
+            elif answer is not None:
                 write(answer, task.target)
             say({"peak_rss_mb": peak})
             return

@@ -108,6 +108,7 @@ class Job:
         processes: whether several workers of streamlib are processes; else they are threads.
         targets: of how many times an engine's rate streamlib's shall be at least, by engine.
         scaling: of how many times streamlib's rate with one worker that with two shall be; 0: not asked.
+        peers_in_memory: whether engines that work from file to file are measured from memory to memory too.
         sides: for jobs on two inputs, the column that is 0 in the rows of the first and 1 in those of the
             second. Libraries get them as two; `streamlib` and the plans of `polars` then take two, and
             queries of `duckdb` have ``{source}`` and ``{other}``.
@@ -122,6 +123,7 @@ class Job:
     processes: bool = False
     targets: Mapping[str, float] = {}
     scaling: float = 0.0
+    peers_in_memory: bool = False
     sides: str = ""
 
     def data(self, rows: int) -> pa.Table:

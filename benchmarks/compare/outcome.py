@@ -71,7 +71,7 @@ def from_json(text: str) -> list[Outcome]:
 
 def lead(one: Outcome, outcomes: Sequence[Outcome]) -> float | None:
     """How many times this engine's rate streamlib's is with one worker, from the same kind of input."""
-    ours = OURS[ENGINES[one.engine].reads_csv]
+    ours = OURS[ENGINES[one.engine].from_files]
     first = next((o for o in outcomes if (o.job, o.engine, o.workers) == (one.job, ours, 1)), None)
     if first is None or first.rows_per_second is None or one.rows_per_second is None or one is first:
         return None

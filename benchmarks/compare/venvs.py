@@ -39,7 +39,7 @@ def python_of(engine: Engine, folder: Path, interpreter: str = sys.executable) -
         raise NotAvailable(lacks)
     if not engine.requirements:
         return sys.executable
-    home = folder / engine.name
+    home = folder / engine.environment
     python = home / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     marker = home / "requirements"
     wanted = "\n".join(engine.requirements)

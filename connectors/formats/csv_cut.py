@@ -2,7 +2,8 @@
 
 Most text has no quotes: then the last line feed decides. Where every quote stands as it should, their
 number before a line feed decides (odd: inside). Anything else, such as a quote in the middle of a
-field, which is a plain character, is read field by field by the same rules as the parser's.
+field, which is a plain character, is read character by character by the same rules as the parser's.
+Where each record ends, and what is wrong with it, is asked of few texts: a pattern of a field answers.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ import re
 from dataclasses import dataclass, field
 from itertools import accumulate
 
-import numpy as np
-import numpy.typing as npt
-
 from streamlib.connectors.formats.text import Cut, count_lines
+from streamlib.kernels.quotes import cut_any, cut_regular
+
+_KERNEL_MIN = 2 << 10
+"""A shorter text is not worth a kernel, which may still have to be loaded."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +33,16 @@ class CsvCutter:
         object.__setattr__(self, "_field", _field_pattern(self.delimiter, self.quote, self.escape))
 
     def cut(self, data: bytes, ended: bool) -> Cut | None:
-        if self.escape is not None and self.escape in data:
-            return self._cut_by_fields(data, ended)
-        if self.quote is None or self.quote not in data:
+        escaped = self.escape is not None and self.escape in data
+        if not escaped and (self.quote is None or self.quote not in data):
             return self._cut_lines(data, ended)
-        return self._cut_quoted(data, ended)
+        if len(data) < _KERNEL_MIN or self._has_double_role:
+            return self._cut_by_fields(data, ended)
+        return self._cut_by_kernels(data, ended, escaped)
+
+    @property
+    def _has_double_role(self) -> bool:
+        return self.escape in (self.quote, self.delimiter) or self.quote == self.delimiter
 
     def records(self, data: bytes) -> list[tuple[int, int]]:
         """Where each record of the text begins and ends, blank lines left out unless they are rows."""
@@ -71,46 +78,17 @@ class CsvCutter:
         lines, full, blank = count_lines(data, nbytes)
         return Cut(nbytes, full + blank if self.blank_is_row else full, lines)
 
-    def _cut_quoted(self, data: bytes, ended: bool) -> Cut | None:
-        assert self.quote is not None
-        chars = np.frombuffer(data, np.uint8)
-        at = _positions(chars, self.quote[0])
-        kinds = chars[at]
-        is_quote = kinds == self.quote[0]
-        if not self._regular(chars, at[is_quote]):
-            return self._cut_by_fields(data, ended)
-        is_break = ~is_quote
-        breaks = at[is_break]
-        outside = np.cumsum(is_quote, dtype=np.int32)[is_break] & 1 == 0
-        feeds = kinds[is_break] == 10
-        nbytes = len(data)
-        if not ended:
-            ends = np.flatnonzero(outside & feeds)
-            if not len(ends):
-                return None
-            keep = int(ends[-1]) + 1
-            breaks, outside, feeds = breaks[:keep], outside[:keep], feeds[:keep]
-            nbytes = int(breaks[-1]) + 1
-        unclosed = ended and int(np.count_nonzero(is_quote)) % 2 == 1
-        before = chars[breaks - 1]  # what precedes a break at 0 is put right below
-        after_return, after_break = before == 13, (before == 13) | (before == 10)
-        if len(breaks) and breaks[0] == 0:
-            after_return[0], after_break[0] = False, True
-        first = ~(feeds & after_return)  # the line feed of a pair is no line end of its own
-        records = int(np.count_nonzero(first & outside))
-        lines = int(np.count_nonzero(first))
-        unended = not (len(breaks) and breaks[-1] == nbytes - 1 and outside[-1])
-        blank = 0 if self.blank_is_row else int(np.count_nonzero(first & outside & after_break))
-        return Cut(nbytes, records - blank + int(unended), lines, lines != records, unclosed)
-
-    def _regular(self, chars: npt.NDArray[np.uint8], quotes: npt.NDArray[np.int64]) -> bool:
-        """Whether each opening quote begins a field, or is the second of a doubled one."""
-        opening = quotes[0::2]
-        before = chars[opening - 1]
-        fine = (before == self.delimiter[0]) | (before == 10) | (before == 13)
-        fine[0] |= opening[0] == 0
-        fine[1:] |= opening[1:] == quotes[1::2][: len(opening) - 1] + 1
-        return bool(fine.all())
+    def _cut_by_kernels(self, data: bytes, ended: bool, escaped: bool) -> Cut | None:
+        quote, delimiter = -1 if self.quote is None else self.quote[0], self.delimiter[0]
+        found = None if escaped else cut_regular(data, quote, delimiter, ended)
+        if found is None:
+            escape = -1 if self.escape is None else self.escape[0]
+            found = cut_any(data, quote, delimiter, escape, ended)
+        if not found.nbytes:
+            return None
+        blank = 0 if self.blank_is_row else found.blank
+        rows = found.records - blank + int(ended and found.open)
+        return Cut(found.nbytes, rows, found.lines, found.lines > found.records, ended and found.inside)
 
     def _cut_by_fields(self, data: bytes, ended: bool) -> Cut | None:
         ends, unended, unclosed = self._ends(data, ended)
@@ -142,18 +120,6 @@ class CsvCutter:
         while ends and data[ends[-1] - 1] != 10:
             ends.pop()  # a carriage return: its line feed may follow
         return ends, False, False
-
-
-_STRIDE = 1 << 18
-
-
-def _positions(chars: npt.NDArray[np.uint8], quote: int) -> npt.NDArray[np.int64]:
-    """Where quotes and line ends stand. Done in strides that stay in the cache."""
-    found = []
-    for start in range(0, len(chars), _STRIDE):
-        part = chars[start : start + _STRIDE]
-        found.append(np.flatnonzero((part == quote) | (part == 10) | (part == 13)) + start)
-    return np.concatenate(found)
 
 
 def _field_pattern(delimiter: bytes, quote: bytes | None, escape: bytes | None) -> re.Pattern[bytes]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from streamlib.connectors.formats.csv_plain import PlainCsv
 from streamlib.connectors.formats.text import Cut, TextBlock
 from streamlib.errors import BuildError
 
@@ -33,6 +34,7 @@ class CsvParser:
                 )
         self.format, self.names, self.schema = fmt, list(names), schema
         self.blank_is_row = len(self.names) == 1
+        self._fast = PlainCsv(fmt, self.names, schema)
         self._has_decimals = any(pa.types.is_decimal(field.type) for field in schema)
         self._read = pacsv.ReadOptions(use_threads=False, block_size=_WHOLE_BLOCK, column_names=self.names)
         self._escape = -1 if fmt.escape is None else ord(fmt.escape)
@@ -50,6 +52,11 @@ class CsvParser:
 
     def parse(self, text: TextBlock) -> pa.RecordBatch:
         """The rows of a block. Raises Arrow's own errors."""
+        rows = self._fast.parse(text)
+        return self.parse_any(text) if rows is None else rows
+
+    def parse_any(self, text: TextBlock) -> pa.RecordBatch:
+        """The same, by Arrow whatever the text is."""
         import pyarrow.csv as pacsv
 
         table = pacsv.read_csv(

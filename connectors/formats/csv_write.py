@@ -12,6 +12,9 @@ from streamlib.errors import BuildError
 if TYPE_CHECKING:
     from streamlib.connectors.formats.csv_text import Csv
 
+_BATCH_ROWS = 16 << 10
+"""So many rows are made text at once: Arrow's own 1,024 cost a tenth more."""
+
 
 class CsvWriter(FormatWriter):
     """Writes CSV: strings quoted, null as an empty field, the header first."""
@@ -23,7 +26,9 @@ class CsvWriter(FormatWriter):
             raise BuildError(
                 "CSV is written in UTF-8 with quote='\"', decimal='.' and no escape only", got=repr(fmt)
             )
-        options = pacsv.WriteOptions(include_header=fmt.header, delimiter=fmt.delimiter)
+        options = pacsv.WriteOptions(
+            include_header=fmt.header, delimiter=fmt.delimiter, batch_size=_BATCH_ROWS
+        )
         self._writer = pacsv.CSVWriter(file, schema, write_options=options)
 
     def write(self, rows: pa.RecordBatch) -> None:

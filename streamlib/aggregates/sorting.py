@@ -31,7 +31,8 @@ def sortable(values: pa.Array) -> Int64s:
     """
     numbers = values_of(values)
     if numbers.dtype.kind == "f":
-        floats = numbers.astype(np.float64) + 0.0
+        with np.errstate(invalid="ignore"):  # a NaN that signals is a NaN
+            floats = numbers.astype(np.float64) + 0.0
         nan = np.isnan(floats)
         words: Int64s = floats.view(np.int64)
         words = words ^ ((words >> 63) & np.int64(LAST))

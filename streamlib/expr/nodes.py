@@ -371,10 +371,10 @@ def value_key(value: object) -> Hashable:
 
 
 def scalar_text(value: pa.Scalar) -> str:
-    """An Arrow value as Python writes it; in Arrow's own way where Python has no such value, as with ns."""
+    """An Arrow value as Python writes it; in Arrow's own way where Python has no such value: ns, year 0."""
     try:
         return repr(value.as_py())
-    except ValueError:
+    except (ValueError, OverflowError):
         return repr(value)
 
 

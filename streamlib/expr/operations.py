@@ -248,9 +248,9 @@ class Cast(Method):
         return self._cast(builder, value)
 
     def _cast(self, builder: Builder, value: Operand) -> Operand:
-        if self.strict or value.type.equals(self.to):
+        if value.type.equals(self.to) or (self.strict and not pt.is_nested(value.type)):
             return builder.cast(value, self.to)
-        return builder.vector(partial(cast_or_null, self.to, False), value)
+        return builder.vector(partial(cast_or_null, self.to, self.strict), value)
 
     def _cast_time(self, builder: Builder, value: Operand) -> Operand:
         """To a coarser unit rounded down, also before 1970, where Arrow rounds towards it."""

@@ -217,6 +217,8 @@ def _parse_iso(unit: str, zone: str | None, strict: bool, texts: pa.Array) -> pa
 
 def cast_or_null(to: pa.DataType, strict: bool, values: pa.Array) -> pa.Array:
     """A cast; where a value has no place in the type an error, or null. Bad rows are found by halving."""
+    if pa.types.is_nested(values.type):  # of a slice Arrow would cast what other rows hold
+        values = values.take(pa.array(range(len(values)), pa.int64()))
     try:
         return values.cast(to)
     except pa.ArrowInvalid:

@@ -82,3 +82,28 @@ def fold(typing_context: Any, a: Any, b: Any) -> Any:
         return builder.xor(builder.trunc(product, int64), high)
 
     return types.uint64(types.uint64, types.uint64), build
+
+
+@intrinsic
+def match_bytes(typing_context: Any, address: Any, byte: Any) -> Any:
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        line = ir.VectorType(ir.IntType(8), 64)
+        found = builder.load(builder.inttoptr(args[0], _POINTER), align=1, typ=line)
+        one = builder.insert_element(
+            ir.Constant(line, ir.Undefined),
+            builder.trunc(args[1], ir.IntType(8)),
+            ir.Constant(ir.IntType(32), 0),
+        )
+        places = ir.Constant(ir.VectorType(ir.IntType(32), 64), [0] * 64)
+        wanted = builder.shuffle_vector(one, ir.Constant(line, ir.Undefined), places)
+        return builder.bitcast(builder.icmp_unsigned("==", found, wanted), ir.IntType(64))
+
+    return types.uint64(types.int64, types.int64), build
+
+
+@intrinsic
+def count_bits(typing_context: Any, word: Any) -> Any:
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.ctpop(args[0])
+
+    return types.int64(types.uint64), build

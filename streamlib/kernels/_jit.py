@@ -13,6 +13,7 @@ folder that it uses; when a new one is made, those unused for `UNUSED_DAYS_MAX` 
 from __future__ import annotations
 
 import atexit
+import gc
 import hashlib
 import os
 import platform
@@ -23,7 +24,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
@@ -254,13 +256,27 @@ def _compile(function: Callable[..., Any], signature: str) -> tuple[Callable[...
     for name, item in (("ints", "int64"), ("words", "uint64"), ("codes", "int32"), ("flags", "uint8")):
         names[name] = types.Array(names[item], 1, "C", readonly=True)
     parsed = eval(signature, {}, names)
-    dispatcher: Any = njit(nogil=True)(_bound(function))
+    options: Any = {"nogil": True, "no_cfunc_wrapper": True}  # only Python calls it
+    dispatcher: Any = njit(**options)(_bound(function))
     disk = DiskCache.of(dispatcher.py_func, cache_dir(), source_hash())
     if disk is not None:
         dispatcher._cache = disk
-    dispatcher.compile(parsed)
+    with _no_collections():
+        dispatcher.compile(parsed)
     dispatcher.disable_compile()
     return dispatcher, bool(dispatcher.stats.cache_hits)
+
+
+@contextmanager
+def _no_collections() -> Iterator[None]:
+    """Keeps Python from looking for garbage: a compilation makes a million objects and hardly a cycle."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _bound(function: Callable[..., Any]) -> FunctionType:
@@ -286,10 +302,27 @@ def _bound(function: Callable[..., Any]) -> FunctionType:
 
 @cache
 def _helper(function: Any) -> Any:
-    from numba import njit
+    """The compiled form of a helper, one for all numbers that are passed to it as constants.
 
+    numba would compile a helper anew for each record size and each word of a record. LLVM knows the
+    constants where it inlines. Flags stay constants: they decide which branches there are.
+    """
+    from numba import njit
+    from numba.core import types as numba_types
+
+    types: Any = numba_types
     options: Any = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}  # Python never calls a helper
-    return njit(**options)(_bound(function))
+    helper = njit(**options)(_bound(function))
+    template_of = helper.get_call_template
+
+    def plain(kind: Any) -> Any:
+        return types.unliteral(kind) if isinstance(kind, types.IntegerLiteral) else kind
+
+    def get_call_template(args: Any, kws: Any) -> Any:
+        return template_of([plain(kind) for kind in args], {name: plain(kws[name]) for name in kws})
+
+    helper.get_call_template = get_call_template
+    return helper
 
 
 def _names(code: CodeType) -> set[str]:

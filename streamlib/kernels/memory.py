@@ -10,6 +10,8 @@ from __future__ import annotations
 import ctypes
 from typing import Any
 
+import numpy as np
+
 from streamlib.kernels._jit import primitive
 
 I64 = Any
@@ -90,3 +92,16 @@ def fold(a: I64, b: I64) -> I64:
     """The two halves of the 128-bit product of two uint64, xor'ed: the mixing step of wyhash."""
     product = int(a) * int(b)
     return (product ^ (product >> 64)) & _MASK
+
+
+@primitive
+def match_bytes(address: I64, byte: I64) -> I64:
+    """Which of the 64 bytes at `address` are `byte`: the first by the lowest bit of a uint64."""
+    line = ctypes.string_at(int(address), 64)
+    return np.uint64(sum(1 << i for i, one in enumerate(line) if one == int(byte)))
+
+
+@primitive
+def count_bits(word: I64) -> I64:
+    """How many bits of a uint64 are set."""
+    return int(word).bit_count()

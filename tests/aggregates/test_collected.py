@@ -281,6 +281,13 @@ def test_buckets_hold_the_keys_of_each_list_in_order(lists: list[list[int]], flo
         assert not shift or 0 <= buckets[0] <= buckets[-1] < max(2, end - begin)
 
 
+@pytest.mark.parametrize("kind", [np.float64, np.float32])
+def test_a_nan_that_signals_is_a_nan(kind: type[np.floating]) -> None:
+    bits = {np.float64: np.array([0x7FF0000000000001]), np.float32: np.array([0x7F800001], np.int32)}[kind]
+    keys = sortable(pa.array(bits.view(kind), from_pandas=False))
+    assert keys.tolist() == sortable(pa.array([math.nan])).tolist()
+
+
 def test_lists_that_are_alive_do_not_share_the_memory_of_keys() -> None:
     offsets, words = np.array([0, 40, 100]), np.arange(100)
     first = InBuckets.of(offsets, words, False)

@@ -230,6 +230,7 @@ def test_an_environment_is_made_once_and_again_when_it_was_not_finished(
     python = venvs.python_of(ENGINES["bytewax"], tmp_path)
     assert len(ran) == 3 and ran[-1][0] == python and ran[-1][-1] == ENGINES["bytewax"].requirements[0]
     assert venvs.python_of(ENGINES["bytewax"], tmp_path) == python and len(ran) == 3
+    assert venvs.python_of(ENGINES["bytewax-memory"], tmp_path) == python and len(ran) == 3
 
 
 def test_what_streamlib_leads_by_and_what_it_shall_lead_by() -> None:
@@ -241,6 +242,8 @@ def test_what_streamlib_leads_by_and_what_it_shall_lead_by() -> None:
     ]
     all_of_them = [ONE, polars, csv, *others]
     assert [outcome.lead(one, all_of_them) for one in all_of_them] == [None, 5.0, None, 50.0, 0.625]
+    memory = replace(ONE, engine="bytewax-memory", rows=1_000_000, rows_per_second=5e5)
+    assert outcome.lead(memory, all_of_them) == 100.0, "with what reads memory too"
     assert outcome.target(polars, job, 5.0) == "at least 2"
     assert outcome.target(others[0], job, 50.0) == "at least 100: **missed**"
     assert outcome.target(replace(polars, rows=1_000), job, 0.5) == ""

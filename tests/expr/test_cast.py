@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
@@ -83,12 +84,32 @@ def test_not_strict_is_null_where_strict_is_an_error(name: str, data: st.DataObj
     wanted = []
     for row in range(len(column)):
         try:
-            wanted += col("a").cast(to).evaluate(pa.record_batch({"a": column.slice(row, 1)})).to_pylist()
+            wanted += plain(col("a").cast(to).evaluate(pa.record_batch({"a": column.slice(row, 1)})))
         except DataError:
             wanted.append(None)
     found = col("a").cast(to, strict=False).evaluate(pa.record_batch({"a": column}))
     assert found.type == to
-    assert repr(found.to_pylist()) == repr(wanted)
+    assert repr(plain(found)) == repr(wanted)
+
+
+def plain(column: pa.Array) -> list[Any]:
+    """Python's values, of times their numbers: `datetime` has no year 10,000."""
+    if pa.types.is_temporal(column.type):
+        column = column.view(pa.int64() if column.type.bit_width == 64 else pa.int32())
+    values: list[Any] = column.to_pylist()
+    return values
+
+
+def test_what_other_rows_of_a_list_hold_decides_nothing() -> None:
+    column = pa.array([["x"], [], None, ["1"]], pa.list_(pa.string()))
+    cast = col("a").cast(pa.list_(pa.int64()))
+    for row, wanted in ((1, []), (2, None), (3, [1])):
+        assert cast.evaluate(pa.record_batch({"a": column.slice(row, 1)})).to_pylist() == [wanted]
+
+
+def test_an_error_names_a_time_that_python_does_not_have() -> None:
+    with pytest.raises(DataError, match="0000-12-31"):
+        one(col("a").cast("timestamp[ns]"), a=pa.array([-62_135_596_801], pa.timestamp("s")))
 
 
 def test_not_strict_is_another_expression_than_strict() -> None:

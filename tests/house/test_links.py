@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +29,7 @@ def links(page: str) -> Iterator[tuple[int, str]]:
                 yield number, found[1]
 
 
+@functools.cache
 def anchors(page: str) -> set[str]:
     """The anchors of a page's headings, as GitHub makes them."""
     seen: dict[str, int] = {}

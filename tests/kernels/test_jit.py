@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -118,3 +119,38 @@ def test_generated_kernels_are_shared_and_have_a_source() -> None:
     assert one is _jit.generated("twice", text, "int64(int64)", "streamlib.kernels")
     assert one(4) == one.py(4) == 8
     assert Path(one.py.__code__.co_filename).read_text() == text
+
+
+@_jit.inline
+def _doubled_and(a: int, b: int) -> int:
+    return 2 * a + b
+
+
+def test_a_helper_is_compiled_once_for_all_constants_that_it_is_called_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_jit, "cache_dir", lambda: tmp_path)
+
+    def both(a):  # type: ignore[no-untyped-def]
+        return _doubled_and(a, 3) + _doubled_and(a, b=4)
+
+    compiled = _jit._compile(both, "int64(int64)")[0]
+    assert compiled(5) == 27
+    assert len(_jit._helper(_doubled_and).overloads) == 1
+
+
+def test_garbage_is_collected_again_behind_a_compilation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_jit, "cache_dir", lambda: tmp_path)
+
+    def negated(a):  # type: ignore[no-untyped-def]
+        return -a
+
+    assert _jit._compile(negated, "int64(int64)")[0](2) == -2 and gc.isenabled()
+    gc.disable()
+    try:
+        _jit._compile(negated, "float64(float64)")
+        assert not gc.isenabled()
+    finally:
+        gc.enable()

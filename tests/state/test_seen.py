@@ -87,7 +87,7 @@ def test_differential_seen_and_dicts_agree(kind: str, seed: int) -> None:
     now, passed = 0, MIN_TIME
     for _ in range(dice.randint(1, 6)):
         size = dice.choice((3, 40, 800))
-        numbers = [dice.choice((None, *range(size))) for _ in range(dice.randint(0, 2 * size))]
+        numbers = dice.choices((None, *range(size)), k=dice.randint(0, 2 * size))
         keys, ids = batch_of(kinds, numbers)
         times = [max(passed, now + dice.randint(-60, 60)) for _ in numbers]
         offset = dice.randint(0, min(2, len(numbers)))

@@ -46,7 +46,7 @@ def test_differential_slots_and_dicts_agree(kind: str, seed: int) -> None:
     slot_of: dict[object, int] = {}
     for step in range(dice.randint(1, 12)):
         size = dice.choice((1, 5, 300, 3000))
-        numbers = [dice.choice((None, *range(size))) for _ in range(dice.randint(1, 2 * size))]
+        numbers = dice.choices((None, *range(size)), k=dice.randint(1, 2 * size))
         keys = [key(kind, n) for n in numbers]
         rows = pa.RecordBatch.from_arrays([pa.array(keys, fields[0].type)], schema=pa.schema(fields))
         values = [dice.randint(0, 9) for _ in keys]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.compare.engines.base import Engine
-from benchmarks.compare.engines.bytewax import Bytewax
+from benchmarks.compare.engines.bytewax import Bytewax, BytewaxMemory
 from benchmarks.compare.engines.duckdb import DuckDB
 from benchmarks.compare.engines.flink import Flink
 from benchmarks.compare.engines.pathway import Pathway
@@ -18,6 +18,7 @@ ENGINES: dict[str, Engine] = {
         PyArrow(),
         Polars(),
         DuckDB(),
+        BytewaxMemory(),
         StreamlibCsv(),
         Flink(),
         Bytewax(),

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Case = Callable[[], Any]
-"""One run of a job. Gives the answer as a table, or None when it is in the file that was asked for."""
+"""One run of a job. Gives the answer as a table, or None when it is in the file that was asked for, or a
+function that puts it there, for an answer in an engine's own form: its time does not count."""
 
 
 class NotBuilt(Exception):
@@ -65,6 +66,8 @@ class Engine:
         package: whose version is shown.
         requirements: what an environment of its own gets; none when it runs in this one.
         reads_csv: whether it works from a CSV file to a CSV file, whatever the job says.
+        in_memory: whether it reads that file before it is measured, and keeps its answer in memory: for
+            engines that take too long, or too much memory, for the rows that libraries get.
     """
 
     name: str
@@ -72,6 +75,17 @@ class Engine:
     package: str
     requirements: tuple[str, ...] = ()
     reads_csv: bool = False
+    in_memory: bool = False
+
+    @property
+    def environment(self) -> str:
+        """The name of its environment; engines may share one."""
+        return self.name
+
+    @property
+    def from_files(self) -> bool:
+        """Whether a file is what it is measured from."""
+        return self.reads_csv and not self.in_memory
 
     def does(self, job: Job) -> bool:
         """Whether the job can be given to this engine."""

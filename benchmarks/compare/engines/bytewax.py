@@ -1,4 +1,4 @@
-"""Bytewax, one worker: from the lines of a CSV file to the lines of another.
+"""Bytewax, one worker: from the lines of a CSV file to the lines of another, or from lists to a list.
 
 Rows are parsed in lists, not one by one, and the clock stands still, so that no row is late because the
 machine is slow: the fastest that was found.
@@ -6,6 +6,7 @@ machine is slow: the fastest that was found.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,6 +43,69 @@ class Bytewax(Engine):
 
     def answer(self, job: Job, target: Path) -> pa.Table:
         return csv_answer(job, [target], header=False)
+
+
+class BytewaxMemory(Bytewax):
+    """A `stateful_map` alone: its source hands out lists of rows that are there, its sink keeps what comes."""
+
+    name = "bytewax-memory"
+    in_memory = True
+
+    @property
+    def environment(self) -> str:
+        return Bytewax.name
+
+    def does(self, job: Job) -> bool:
+        return super().does(job) and job.peers_in_memory
+
+    def cases(self, job: Job, task: Task, only: str | None = None) -> dict[str, Case]:
+        from bytewax.testing import run_main
+
+        plan = job.bytewax()
+        assert isinstance(plan, BytewaxState)
+        with open(task.source, encoding="utf-8") as file:
+            rows = [parse(line) for line in file if line[0] != '"']
+        batches = [rows[at : at + LINES] for at in range(0, len(rows), LINES)]
+
+        def run() -> Callable[[], None]:
+            found: list[Any] = []
+            run_main(memory_flow(plan, batches, found))
+
+            def write() -> None:
+                with open(task.target, "w", encoding="utf-8") as file:
+                    file.writelines(plan.line(*one) + "\n" for one in found)
+
+            return write
+
+        return {"": run}
+
+
+def memory_flow(plan: BytewaxState, batches: list[list[Any]], found: list[Any]) -> Any:
+    """The dataflow from `batches` to `found`."""
+    import bytewax.operators as op
+    from bytewax.dataflow import Dataflow
+    from bytewax.inputs import DynamicSource, StatelessSourcePartition
+    from bytewax.outputs import DynamicSink, StatelessSinkPartition
+
+    class Batches(DynamicSource, StatelessSourcePartition):  # type: ignore[misc]
+        def build(self, step_id: str, worker_index: int, worker_count: int) -> Any:
+            self.left = iter(batches)
+            return self
+
+        def next_batch(self) -> Any:
+            return next(self.left)
+
+    class Found(DynamicSink, StatelessSinkPartition):  # type: ignore[misc]
+        def build(self, step_id: str, worker_index: int, worker_count: int) -> Any:
+            return self
+
+        def write_batch(self, items: list[Any]) -> None:
+            found.extend(items)
+
+    made = Dataflow("job")
+    rows = op.input("rows", made, Batches())
+    op.output("answer", op.stateful_map("state", rows, plan.step), Found())
+    return made
 
 
 def flow(job: Job, task: Task) -> Any:

@@ -61,7 +61,8 @@ class Scan(Job):
         near=("vwap",),
         noun="ticks",
     )
-    targets = {"bytewax": 100.0}
+    peers_in_memory = True
+    targets = {"bytewax-memory": 100.0}
 
     def data(self, rows: int) -> pa.Table:
         """The ticks in the order of event time."""

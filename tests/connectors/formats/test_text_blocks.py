@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 
 from streamlib.connectors import FileSource, csv, jsonl
 from streamlib.connectors.formats.csv_cut import CsvCutter
-from streamlib.connectors.formats.text import count_lines
+from streamlib.connectors.formats.text import Cut, count_lines
 from streamlib.contracts import Format
+from streamlib.kernels.quotes import cut_regular
 from tests.connectors.reading import blocks_of, rows_of
 
 CELLS = st.text(st.sampled_from('ab1 ,;"\n\r\\é漢🙂'), max_size=6)
@@ -59,7 +60,7 @@ def check_everywhere(path: Path, fmt: Format, schema: pa.Schema, expected: list[
     last=st.booleans(),
     packed=st.booleans(),
 )
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_csv_in_blocks_is_what_pythons_csv_wrote(
     rows: list[list[str]], ending: str, quoting: int, size: int, last: bool, packed: bool
 ) -> None:
@@ -112,7 +113,7 @@ def test_any_csv_text_gives_the_same_in_blocks_as_whole(text: str, size: int, es
     ending=ENDINGS,
     indent=st.sampled_from(["", " "]),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_jsonl_in_blocks_is_what_pythons_json_wrote(
     rows: list[dict[str, Any]], blank: str, size: int, ending: str, indent: str
 ) -> None:
@@ -149,14 +150,43 @@ def test_the_line_of_a_block_is_given_only_where_a_row_is_a_line(tmp_path: Path)
 
 
 @given(
+    text=st.lists(st.sampled_from([*'",\n\ra\\', '""', ',"', '",', '"\n', "a" * 30, "é" * 40]), max_size=90),
+    escape=st.sampled_from([None, b"\\"]),
+    one_column=st.booleans(),
+)
+@settings(max_examples=200, deadline=None)
+def test_the_kernels_and_the_pattern_cut_alike(
+    text: list[str], escape: bytes | None, one_column: bool
+) -> None:
+    data = "".join(text).encode() or b"\n"
+    cutter = CsvCutter(b",", b'"', escape, one_column)
+    for ended in (False, True):
+        wanted = cutter._cut_by_fields(data, ended)
+        assert cutter._cut_by_kernels(data, ended, escaped=True) == wanted
+        if escape is None:
+            assert cutter._cut_by_kernels(data, ended, escaped=False) == wanted
+
+
+@given(
     fields=st.lists(st.lists(CELLS, min_size=1, max_size=3), min_size=1, max_size=6),
-    size=st.integers(1, 60),
+    size=st.integers(1, 200),
 )
 @settings(max_examples=100, deadline=None)
-def test_the_fast_and_the_careful_cut_agree(fields: list[list[str]], size: int) -> None:
+def test_what_writers_make_needs_no_look_at_each_character(fields: list[list[str]], size: int) -> None:
     out = io.StringIO()
     pycsv.writer(out, quoting=pycsv.QUOTE_ALL, lineterminator="\n").writerows(fields)
     data = out.getvalue().encode()[:size]
     cutter = CsvCutter(b",", b'"', None)
     for ended in (False, True):
-        assert cutter.cut(data, ended) == cutter._cut_by_fields(data, ended)
+        assert cut_regular(data, ord('"'), ord(","), ended) is not None
+        assert cutter._cut_by_kernels(data, ended, escaped=False) == cutter._cut_by_fields(data, ended)
+
+
+def test_a_record_larger_than_any_block_is_cut_whole() -> None:
+    record = b'1,"' + b"x,\r\n" * 300_000 + b'"\r\n'
+    data = b'0,"a"\r\n' + record + b'2,"b'
+    cutter = CsvCutter(b",", b'"', None)
+    whole = cutter.cut(data, ended=False)
+    assert whole == Cut(len(data) - 4, 2, 300_002, multiline=True)
+    assert cutter.cut(data, ended=True) == Cut(len(data), 3, 300_002, multiline=True, unclosed=True)
+    assert cutter.cut(data[: len(data) // 2], ended=False) == Cut(7, 1, 1)
