@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 BYTES_MIN = 256 << 10
 """A shorter block is not worth the kernels, which may still have to be loaded."""
+BYTES_MAX = 1 << 30
+"""Of a longer one, which a huge row makes, places are no int32."""
 _REFUSED_MAX = 3
 _FRACTIONS = {"s": 0, "ms": 3, "us": 6, "ns": 9}
 
@@ -47,7 +49,8 @@ class PlainCsv:
 
     def parse(self, text: TextBlock) -> pa.RecordBatch | None:
         """The rows of a block; None where it has to go to the parser."""
-        if text.data.size < BYTES_MIN or self._refused >= _REFUSED_MAX or text.data[text.data.size - 1] != 10:
+        size = text.data.size
+        if not BYTES_MIN <= size <= BYTES_MAX or self._refused >= _REFUSED_MAX or text.data[size - 1] != 10:
             return None
         found = self._parse(text)
         self._refused += found is None
