@@ -118,6 +118,7 @@ def unpack_rows(codes: Int64s, records: Int64s, stride: I64, columns: Int64s) ->
     """Writes the rows named by `codes`, each the number of a batch above 32 bits of a row in it, as columns.
 
     Args:
+        codes: negative ones name the first row.
         records: by batch, the address of its first record.
         stride: bytes of a record.
         columns: `COLUMN` numbers for each. Where a text has more bytes than there is room for they have not all
@@ -129,6 +130,7 @@ def unpack_rows(codes: Int64s, records: Int64s, stride: I64, columns: Int64s) ->
         count = min(np.int64(_BLOCK), rows - begin)
         for i in range(count):
             code = codes[begin + i]
+            code &= ~(code >> 63)
             source = records[code >> 32] + (code & _LOW_HALF) * stride
             prefetch(source)
             sources[i] = source

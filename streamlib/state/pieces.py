@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamlib.elements import Batch
-from streamlib.kernels.sorting import gather_values, order_ties
+from streamlib.kernels.sorting import gather_values, order_ties, spread
 from streamlib.state.gathering import KERNEL_ROWS_MIN, gathered, has_times, sorted_by_time, times_among
 from streamlib.state.packed import PackedRows, Packer
 from streamlib.state.pane import address
@@ -40,11 +40,10 @@ class Piece:
         self.batch, self.packer = batch, packer
         self.packed = PackedRows(batch.rows)
         self.at = 0
-        self.sorted = is_rising(batch)
+        self._low, self.high, rises = _spread(batch.time)
+        self.sorted = rises and ties_rise(batch)
         self._times: Int64s | None = batch.time if self.sorted else None
         self._codes: Int64s | None = None
-        self.high = int(batch.time[-1] if self.sorted else batch.time.max())
-        self._low = int(batch.time[0] if self.sorted else batch.time.min())
 
     def __len__(self) -> int:
         return len(self.batch) - self.at
@@ -133,13 +132,26 @@ def rows_gathered(pieces: Sequence[Piece], time: Int64s, codes: Int64s, by_order
     return Batch(gathered(rows, codes, times, time, made), time, order=order)
 
 
+def _spread(time: Int64s) -> tuple[int, int, bool]:
+    """The least and the largest time, and whether all rise."""
+    if len(time) < KERNEL_ROWS_MIN:
+        return int(time.min()), int(time.max()), bool((time[1:] >= time[:-1]).all())
+    out = np.empty(2, dtype=np.int64)
+    falls = spread(np.ascontiguousarray(time), out)
+    return int(out[0]), int(out[1]), falls == 0
+
+
 def is_rising(batch: Batch) -> bool:
     """Whether rows are in the order of time, and of their order where they have one."""
     time = batch.time
     assert time is not None
-    if not (time[1:] >= time[:-1]).all():
-        return False
+    return bool((time[1:] >= time[:-1]).all()) and ties_rise(batch)
+
+
+def ties_rise(batch: Batch) -> bool:
+    """Whether rows of one time, where times rise, are in their order, where they have one."""
     if batch.order is None or isinstance(batch.order, int):
         return True
-    ranks = batch.order
+    time, ranks = batch.time, batch.order
+    assert time is not None
     return bool(((time[1:] > time[:-1]) | (ranks[1:] >= ranks[:-1])).all())

@@ -152,6 +152,7 @@ class SlotTable(PaneStore):
         self._key_values = self._new_key_values()
         self._place = SlotColumn(np.int64)
         self._cache = SlotCache()
+        self._cache_finds = False
         self._freed = 0
 
     @property
@@ -174,12 +175,16 @@ class SlotTable(PaneStore):
     ) -> Int64s:
         """Adds rows, as `PaneStore.add`; returns the slot of each. Without aggregates they are not counted exactly."""
         if not (self.plan.placed or self.plan.collected):
+            if self._cache_finds:  # keys that were only looked for have no rows
+                self._cache.clear()
+                self._cache_finds = False
             return self._cached(keys, self._put_keys)
         self.add(keys, self._starts(keys.num_rows), inputs, time, order)
         return self.slots
 
     def find(self, keys: pa.RecordBatch) -> Int64s:
         """The slot of each row's key; a new key gets one, without rows."""
+        self._cache_finds = True
         return self._cached(keys, self._find_keys)
 
     def _cached(self, keys: pa.RecordBatch, ask: Callable[[pa.RecordBatch], Int64s]) -> Int64s:

@@ -35,6 +35,7 @@ from streamlib.kernels.asof import (
     survey,
 )
 from streamlib.state.gathering import present_bits, sorted_by_time
+from streamlib.state.joins.word_rows import WordRows, is_plain_word
 from streamlib.state.pane import address
 from streamlib.state.slabs import room
 from streamlib.state.slots import SlotColumn, SlotTable
@@ -73,6 +74,8 @@ class AsOfStore:
         self.key_fields = list(key_fields)
         self.value_fields = list(value_fields)
         self._kinds = [kept_type(field.type) for field in self.value_fields]
+        self._words = [place for place, kind in enumerate(self._kinds) if is_plain_word(kind)]
+        self._others = [place for place, kind in enumerate(self._kinds) if not is_plain_word(kind)]
         self.clear()
 
     def clear(self) -> None:
@@ -87,7 +90,8 @@ class AsOfStore:
         self._far: Any = np.empty((64, FAR_WORDS), dtype=np.int64)
         self._ordered: Any = np.empty((0, 2), dtype=np.int64)
         self._found: Int64s = np.empty(0, dtype=np.int64)
-        self._values = [ValueStore(kind) for kind in self._kinds]
+        self._side_by_side = WordRows([self._kinds[place] for place in self._words])
+        self._values = [ValueStore(self._kinds[place]) for place in self._others]
         self._new_keys()
 
     @property
@@ -99,7 +103,8 @@ class AsOfStore:
     def nbytes(self) -> int:
         """Bytes reserved."""
         own = self._nodes.nbytes + self._far.nbytes + self._ordered.nbytes + self._found.nbytes
-        return own + self._table.nbytes + sum(values.nbytes for values in self._values)
+        own += self._table.nbytes + self._side_by_side.nbytes
+        return own + sum(values.nbytes for values in self._values)
 
     @property
     def is_due(self) -> bool:
@@ -117,8 +122,9 @@ class AsOfStore:
         last = self._nodes[self.rows - 1, TIME] if self.rows else times[0]
         self._in_order = self._in_order and rising and bool(last <= times[0])
         self._chain(self._table.find(keys), times)
-        for store, column in zip(self._values, values, strict=True):
-            store.append(as_kept(column))
+        self._side_by_side.append([as_kept(values[place]) for place in self._words])
+        for store, place in zip(self._values, self._others, strict=True):
+            store.append(as_kept(values[place]))
 
     def slots_of(self, keys: pa.RecordBatch) -> Int64s:
         """The slot of each key; they hold until something is dropped."""
@@ -156,13 +162,13 @@ class AsOfStore:
 
     def values(self, rows: Int64s) -> list[pa.Array]:
         """The columns of some rows; null where there is none."""
-        found = []
         rows, bits = np.ascontiguousarray(rows), present_bits(rows)
-        for store, field in zip(self._values, self.value_fields, strict=True):
+        found = dict(zip(self._words, self._side_by_side.take(rows, bits), strict=True))
+        for store, place in zip(self._values, self._others, strict=True):
             if len(rows) * _JOIN_FROM > self.rows:
                 store.all()  # is one chunk from then on
-            found.append(as_given(store.take(rows, bits), field.type))
-        return found
+            found[place] = store.take(rows, bits)
+        return [as_given(found[place], field.type) for place, field in enumerate(self.value_fields)]
 
     def drop(self, since: int, low: int, keeps_last: bool) -> None:
         """Drops what no row at `since` or later can be matched with.
@@ -180,6 +186,7 @@ class AsOfStore:
             living = living[np.argsort(self._nodes[living, TIME], kind="stable")]
         if len(living) < self.rows or not self._in_order:
             slots, times = self._nodes[living, LINK] >> 32, self._nodes[living, TIME]
+            self._side_by_side.keep(living)
             for store in self._values:
                 store.keep(living)
             for column in (self._heads, self._firsts, self._cursors):
