@@ -118,7 +118,6 @@ def unpack_rows(codes: Int64s, records: Int64s, stride: I64, columns: Int64s) ->
     """Writes the rows named by `codes`, each the number of a batch above 32 bits of a row in it, as columns.
 
     Args:
-        codes: negative ones name the first row.
         records: by batch, the address of its first record.
         stride: bytes of a record.
         columns: `COLUMN` numbers for each. Where a text has more bytes than there is room for they have not all
@@ -130,7 +129,6 @@ def unpack_rows(codes: Int64s, records: Int64s, stride: I64, columns: Int64s) ->
         count = min(np.int64(_BLOCK), rows - begin)
         for i in range(count):
             code = codes[begin + i]
-            code &= ~(code >> 63)
             source = records[code >> 32] + (code & _LOW_HALF) * stride
             prefetch(source)
             sources[i] = source
@@ -158,3 +156,27 @@ def unpack_rows(codes: Int64s, records: Int64s, stride: I64, columns: Int64s) ->
     for at in range(0, len(columns), COLUMN):
         if columns[at] >= SHORT:
             store_i32(columns[at + 2], rows, min(columns[at + 4], columns[at + 5]))
+
+
+@kernel("void(ints, int64, int64, ints)")
+def take_words(places: Int64s, words: I64, count: I64, outs: Int64s) -> None:
+    """Writes the words of rows, which have `count` each, as columns.
+
+    Args:
+        places: of the rows; negative ones name the first.
+        words: the address of the first row's.
+        outs: for each column the address of the values that come out.
+    """
+    stride = _EIGHT * count
+    for column in range(0, count - 1, 2):
+        first, second, source = outs[column], outs[column + 1], words + _EIGHT * column
+        for i in range(len(places)):
+            place = places[i]
+            at = source + (place & ~(place >> 63)) * stride
+            store_i64(first, i, load_i64(at, 0))
+            store_i64(second, i, load_i64(at, 1))
+    if count & 1:
+        last, source = outs[count - 1], words + _EIGHT * (count - 1)
+        for i in range(len(places)):
+            place = places[i]
+            store_i64(last, i, load_i64(source + (place & ~(place >> 63)) * stride, 0))

@@ -34,6 +34,13 @@ from streamlib.kernels.asof import (
     search_nodes,
     survey,
 )
+from streamlib.kernels.asof_stretches import (
+    HELD_MAX,
+    NODES_MAX,
+    STRETCHES_MAX,
+    WALKED,
+    match_by_stretches,
+)
 from streamlib.state.gathering import present_bits, sorted_by_time
 from streamlib.state.joins.word_rows import WordRows, is_plain_word
 from streamlib.state.pane import address
@@ -47,6 +54,8 @@ ROWS_MIN = 4096
 """Rows below which dropping some is not worth it."""
 _ROOM_MAX = 4
 """There is room for so many times the rows that live, at most, when some have been dropped."""
+_PAUSE = 64
+"""So many times rows are put in a rough order, when a key has had too many nodes in a stretch."""
 _JOIN_FROM = 4
 """The chunks of values are joined when at least one in so many rows is asked for."""
 
@@ -86,6 +95,8 @@ class AsOfStore:
         self._limit = ROWS_MIN
         self._slots_limit = ROWS_MIN
         self._linked = 0  # how many nodes have their links for searches
+        self._owed = 0  # how many nodes were passed that searches would not have passed
+        self._pause = 0  # how often no notes are made of stretches
         self._nodes: Any = np.empty((64, NODE_WORDS), dtype=np.int64)
         self._far: Any = np.empty((64, FAR_WORDS), dtype=np.int64)
         self._ordered: Any = np.empty((0, 2), dtype=np.int64)
@@ -145,14 +156,17 @@ class AsOfStore:
         sought = (direction, exact, tolerance)
         times = np.ascontiguousarray(times)
         low, high, falls, begin, swept = self._surveyed(times, counts_equal(direction, exact))
-        if not self._in_order or abs(begin - self._place) + swept > SWEEP * rows:
+        if not self._in_order or self._searches(abs(begin - self._place) + swept, rows):
             self._link()
             nodes, far = address(self._nodes), address(self._far)
             heads, firsts = self._by_slot(self._heads, self._firsts)
             search_nodes(slots, times, nodes, far, heads, firsts, *sought, found)
         elif falls * swept <= SWEEP * rows:
             self._sweep(slots, times, sought, found)
-        elif not self._sweep_roughly(slots, times, sought, low, high, swept, found):
+        elif not (
+            self._sweep_stretches(slots, times, sought, low, high, found)
+            or self._sweep_roughly(slots, times, sought, low, high, swept, found)
+        ):
             times, order = sorted_by_time(times)
             answer = room(rows)
             self.match(slots[order], times, *sought)
@@ -225,6 +239,54 @@ class AsOfStore:
             slots, times, nodes, far, self.rows, firsts, cursors, self._place, *sought, found
         )
 
+    def _searches(self, passed: int, rows: int) -> bool:
+        """Whether to search for rows one by one, where a sweep would pass so many nodes.
+
+        Searches need links. As long as these are to be made, sweeps go on until they have cost as much.
+        """
+        over = passed - SWEEP * rows
+        if over <= 0:
+            return False
+        self._owed += over
+        return self._owed > self.rows - self._linked
+
+    def _sweep_stretches(
+        self, slots: Int64s, times: Int64s, sought: tuple[int, bool, int], low: int, high: int, found: Int64s
+    ) -> bool:
+        """Writes the matches of rows in any order; False where keys have too many nodes in a stretch."""
+        self._pause -= 1
+        keys = self._table.count
+        most = min(STRETCHES_MAX, HELD_MAX * len(times) // keys)
+        if self._pause >= 0 or not most or high - low >= 1 << 62 or self.rows > NODES_MAX:
+            return False
+        if sought[0] != BACKWARD:
+            self._link()
+        shift = 0
+        while (high - low) >> shift >= most:
+            shift += 1
+        held = room(keys * (((high - low) >> shift) + 1), np.int32)
+        firsts, cursors = self._by_slot(self._firsts, self._cursors)
+        place = match_by_stretches(
+            slots,
+            times,
+            address(self._nodes),
+            address(self._far),
+            self.rows,
+            firsts,
+            cursors,
+            self._place,
+            *sought,
+            low,
+            high,
+            shift,
+            keys,
+            address(held),
+            found,
+        )
+        self._place = place if place >= 0 else WALKED - place
+        self._pause = 0 if place >= 0 else _PAUSE
+        return place >= 0
+
     def _sweep_roughly(
         self,
         slots: Int64s,
@@ -270,7 +332,7 @@ class AsOfStore:
                 grown[: self._linked] = self._far[: self._linked]
                 self._far = grown
             link_nodes(address(self._nodes), address(self._far), self._linked, self.rows)
-            self._linked = self.rows
+            self._linked, self._owed = self.rows, 0
 
     def _chain(self, slots: Int64s, times: Int64s) -> None:
         count = self.rows + len(slots)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from streamlib.kernels.packing import COLUMN, VALUES, WORD, pack_rows, unpack_rows
+from streamlib.kernels.packing import COLUMN, VALUES, WORD, pack_rows, take_words
 from streamlib.state.gathering import present_bits
 from streamlib.state.pane import address
 from streamlib.state.slabs import lasting_room, room
@@ -84,12 +84,8 @@ class WordRows:
             return []
         bits = present_bits(places) if bits is None else bits
         outs = [lasting_room(len(places)) for _ in self._kinds]
-        numbers = np.zeros((len(outs), COLUMN), dtype=np.int64)
-        for place, (out, described) in enumerate(zip(outs, numbers, strict=True)):
-            described[:VALUES] = WORD, place
-            described[VALUES] = address(out)
-        begin = np.array([address(self._words)], dtype=np.int64)
-        unpack_rows(np.ascontiguousarray(places), begin, 8 * len(outs), numbers.reshape(-1))
+        to = np.array([address(out) for out in outs], dtype=np.int64)
+        take_words(np.ascontiguousarray(places), address(self._words), len(outs), to)
         return [
             pa.Array.from_buffers(kind, len(places), [self._bits(place, places, bits), pa.py_buffer(out)])
             for place, (kind, out) in enumerate(zip(self._kinds, outs, strict=True))
