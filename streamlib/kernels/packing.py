@@ -84,8 +84,9 @@ def pack_rows(columns: Int64s, rows: I64, stride: I64, records: I64) -> None:
     for begin in range(0, rows, _BLOCK):
         end = min(begin + _BLOCK, rows)
         for at in range(0, len(columns), COLUMN):
-            kind, values, data, data_end = columns[at], columns[at + 2], columns[at + 3], columns[at + 4]
-            target = records + begin * stride + _EIGHT * columns[at + 1]
+            kind, values = columns[at + KIND], columns[at + VALUES]
+            data, data_end = columns[at + BYTES], columns[at + END]
+            target = records + begin * stride + _EIGHT * columns[at + PLACE]
             if kind == WORD:
                 for row in range(begin, end):
                     store_i64(target, 0, load_i64(values, row))
@@ -133,7 +134,7 @@ def unpack_rows(codes: Int64s, records: Int64s, stride: I64, columns: Int64s) ->
             prefetch(source)
             sources[i] = source
         for at in range(0, len(columns), COLUMN):
-            kind, word, values = columns[at], columns[at + 1], columns[at + 2]
+            kind, word, values = columns[at + KIND], columns[at + PLACE], columns[at + VALUES]
             if kind == WORD:
                 for i in range(count):
                     store_i64(values, begin + i, load_i64(sources[i], word))
@@ -141,7 +142,7 @@ def unpack_rows(codes: Int64s, records: Int64s, stride: I64, columns: Int64s) ->
                 for i in range(count):
                     store_i32(values, begin + i, load_i64(sources[i], word))
             else:
-                data, limit, total = columns[at + 3], columns[at + 4], columns[at + 5]
+                data, limit, total = columns[at + BYTES], columns[at + END], columns[at + TOTAL]
                 for i in range(count):
                     store_i32(values, begin + i, total)
                     if total <= limit:
@@ -152,10 +153,10 @@ def unpack_rows(codes: Int64s, records: Int64s, stride: I64, columns: Int64s) ->
                         if total <= limit:
                             store_i64(data + total, 1, load_i64(sources[i], word + 1))
                         total += np.int64(load_u64(sources[i], word + 1) >> _TOP)
-                columns[at + 5] = total
+                columns[at + TOTAL] = total
     for at in range(0, len(columns), COLUMN):
-        if columns[at] >= SHORT:
-            store_i32(columns[at + 2], rows, min(columns[at + 4], columns[at + 5]))
+        if columns[at + KIND] >= SHORT:
+            store_i32(columns[at + VALUES], rows, min(columns[at + END], columns[at + TOTAL]))
 
 
 @kernel("void(ints, int64, int64, ints)")
