@@ -216,7 +216,7 @@ class OrderedOperator(Operator):
         self.late_read = context.late_read
         self.columns = WaitingColumns(node.inputs_of_rows, node.inputs[0].schema)
         order = Order.COLUMNS if node.sorts else Order.TIME
-        self.waiting = OrderedBuffer(order, len(node.inputs[0].schema))
+        self.waiting = OrderedBuffer(order, len(node.inputs[0].schema), context.wanted)
         self.late = 0
         self.late_by_max = 0
 

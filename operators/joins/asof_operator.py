@@ -51,7 +51,7 @@ class AsOfJoinOperator(Operator):
         self.late = [LateRows(n.schema, side, lateness, read) for side, n in enumerate(node.inputs)]
         self.left = OrderedBuffer(Order.ARRIVAL)
         order = Order.COLUMNS if node.sorts else Order.TIME
-        self.right = OrderedBuffer(order, len(self.columns[RIGHT]))
+        self.right = OrderedBuffer(order, len(self.columns[RIGHT]), frozenset())  # its rows are copied
         self.settled = AsOfStore(node.key_fields, [sources[RIGHT].field(name) for name in self.right_out])
         self.reached = [MIN_TIME, MIN_TIME]
 

@@ -137,6 +137,17 @@ def merge_by_time(
         out_times[at + i - two], out_codes[at + i - two] = others[i], other_codes[i] | second
 
 
+@kernel("int64(ints, int64[::1])")
+def spread(times: Int64s, out: Int64s) -> I64:
+    """How often times fall, of which there is one at least; the least and the largest are written to `out`."""
+    low, high, falls = times[0], times[0], np.int64(0)
+    for i in range(1, len(times)):
+        falls += np.int64(times[i] < times[i - 1])
+        low, high = min(low, times[i]), max(high, times[i])
+    out[0], out[1] = low, high
+    return falls
+
+
 @kernel("boolean(ints, int64[::1], int64[::1])")
 def order_ties(times: Int64s, codes: Int64s, orders: Int64s) -> bool:
     """Puts rows of one time, which stand together, in the order of `orders`.

@@ -6,7 +6,8 @@ Numbers, times, texts and bytes are gathered by kernels. Other types go through 
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -34,15 +35,17 @@ _APART_BITS = 6
 """So many more bits than a row's place has tell nearly all rows apart, where they are spread evenly."""
 _WORDS_KEPT = 1 << 18
 """A thread keeps the words to sort so many rows with: 4 MB."""
-_OFFSETS_MAX = 2**31 - 1
+OFFSETS_MAX = 2**31 - 1
 _scratch = threading.local()
 _NO_CODES: Int64s = np.empty(0, dtype=np.int64)
 
 
-def sorted_by_time(times: Int64s, codes: Int64s | None = None) -> tuple[Int64s, Int64s]:
+def sorted_by_time(
+    times: Int64s, codes: Int64s | None = None, lasting: bool = False
+) -> tuple[Int64s, Int64s]:
     """Times, rising, and the codes of their rows (their places where none are given).
 
-    Rows of one time stay in their order.
+    Rows of one time stay in their order. Times that are `lasting` go on to others.
     """
     rows = len(times)
     unit, low, high, place_bits = None, 0, 0, 0
@@ -55,7 +58,7 @@ def sorted_by_time(times: Int64s, codes: Int64s | None = None) -> tuple[Int64s, 
         return times[order], order if codes is None else codes[order]
     times = np.ascontiguousarray(times)
     words = _words(rows)
-    out_times, out_codes = lasting_room(rows), lasting_room(rows)
+    out_times, out_codes = (lasting_room if lasting else room)(rows), room(rows)
     codes = _NO_CODES if codes is None else codes
     bits = ((high - low) // unit).bit_length()
     wanted = min(bits, place_bits + _APART_BITS)  # the highest ones tell most rows apart
@@ -70,10 +73,12 @@ def sorted_by_time(times: Int64s, codes: Int64s | None = None) -> tuple[Int64s, 
     return out_times, out_codes
 
 
-def merged_by_time(times: Sequence[Int64s], codes: Sequence[Int64s]) -> tuple[Int64s, Int64s]:
+def merged_by_time(
+    times: Sequence[Int64s], codes: Sequence[Int64s], lasting: bool = False
+) -> tuple[Int64s, Int64s]:
     """Times, rising, and codes of the rows of two batches, each of which is in the order of time."""
     rows = sum(map(len, times))
-    out_times, out_codes = lasting_room(rows), lasting_room(rows)
+    out_times, out_codes = (lasting_room if lasting else room)(rows), room(rows)
     one, other, code, other_code = map(np.ascontiguousarray, (*times, *codes))
     merge_by_time(one, code, other, other_code, out_times, out_codes)
     return out_times, out_codes
@@ -100,28 +105,52 @@ def _unit(times: Int64s, low: int, high: int, bits: int) -> int | None:
 
 
 def gathered(
-    batches: Sequence[pa.RecordBatch], codes: Int64s, times: Sequence[Int64s], time: Int64s
+    batches: Sequence[pa.RecordBatch],
+    codes: Int64s,
+    times: Sequence[Int64s],
+    time: Int64s,
+    made: Mapping[int, pa.Array] = MappingProxyType({}),
 ) -> pa.RecordBatch:
     """The rows named by `codes`: the number of the batch above 32 bits of the row in it.
 
     Args:
         times: of the rows of each batch. A column that lies where these lie is `time`, and is not gathered.
         time: of the rows that come out.
+        made: columns that are there already, by their places.
     """
-    schema, starts = batches[0].schema, [_address(one) for one in times]
-    columns = []
+    schema, columns = batches[0].schema, []
+    same = times_among(batches, times)
     for place, field in enumerate(schema):
-        parts = [batch.column(place) for batch in batches]
-        if _lies_at(parts, field.type, starts):
+        if place in made:
+            columns.append(made[place])
+        elif place in same:
             columns.append(pa.Array.from_buffers(field.type, len(codes), [None, pa.py_buffer(time)]))
         else:
-            columns.append(_column(parts, field.type, codes))
+            columns.append(_column([batch.column(place) for batch in batches], field.type, codes))
     return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
-def _lies_at(parts: Sequence[pa.Array], kind: pa.DataType, starts: Sequence[int]) -> bool:
+def times_among(batches: Sequence[pa.RecordBatch], times: Sequence[Int64s]) -> frozenset[int]:
+    """The places of the columns that lie where the times of the rows lie."""
+    fields = [place for place, field in enumerate(batches[0].schema) if _is_time(field.type)]
+    if not fields:
+        return frozenset()
+    starts = [_address(one) for one in times]
+    return frozenset(at for at in fields if _lies_at([batch.column(at) for batch in batches], starts))
+
+
+def has_times(schema: pa.Schema) -> bool:
+    """Whether a column may lie where the times of the rows lie."""
+    return any(_is_time(field.type) for field in schema)
+
+
+def _is_time(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_timestamp(kind) and kind.unit == "ns")
+
+
+def _lies_at(parts: Sequence[pa.Array], starts: Sequence[int]) -> bool:
     """Whether the values of each part are the words at an address."""
-    if not (pa.types.is_timestamp(kind) and kind.unit == "ns") or any(part.null_count for part in parts):
+    if any(part.null_count for part in parts):
         return False
     return all(_start(part, 1, part.offset * 8) == at for part, at in zip(parts, starts, strict=True))
 
@@ -203,20 +232,20 @@ def _variable(parts: Sequence[pa.Array], kind: pa.DataType, codes: Int64s) -> pa
     sizes = [0 if part.buffers()[2] is None else part.buffers()[2].size for part in parts]
     ends = data + np.array(sizes, dtype=np.int64)
     places = lasting_room(len(codes) + 1, np.int32)
-    limit = _likely_bytes(parts, len(codes))
+    limit = likely_bytes(parts, len(codes))
     while True:
         out = lasting_room(limit + 8, np.uint8)
         total = gather_bytes(offsets, data, ends, codes, places, _address(out), limit)
         if total <= limit:
             break
-        if total > _OFFSETS_MAX:
+        if total > OFFSETS_MAX:
             return None
         limit = total
     buffers = [_validity(parts, codes), pa.py_buffer(places), pa.py_buffer(out[:total])]
     return pa.Array.from_buffers(kind, len(codes), buffers)
 
 
-def _likely_bytes(parts: Sequence[pa.Array], rows: int) -> int:
+def likely_bytes(parts: Sequence[pa.Array], rows: int) -> int:
     """How many bytes so many of the rows have, and an eighth more."""
     bytes_, count = 0, 0
     for part in parts:
@@ -224,7 +253,7 @@ def _likely_bytes(parts: Sequence[pa.Array], rows: int) -> int:
             ends = np.frombuffer(part.buffers()[1], dtype=np.int32, count=part.offset + len(part) + 1)
             bytes_ += int(ends[-1]) - int(ends[part.offset])
             count += len(part)
-    return min(_OFFSETS_MAX, rows * bytes_ * 9 // (8 * max(1, count)) + 64)
+    return min(OFFSETS_MAX, rows * bytes_ * 9 // (8 * max(1, count)) + 64)
 
 
 def _address(array: npt.NDArray[Any]) -> int:

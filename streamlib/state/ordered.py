@@ -8,7 +8,6 @@ A batch that is released as a whole is not copied.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import Enum
 from itertools import groupby, pairwise
 
@@ -17,12 +16,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from streamlib.elements import MAX_TIME, Batch
-from streamlib.kernels.sorting import gather_values, order_ties
 from streamlib.state.column_order import by_columns
-from streamlib.state.gathering import KERNEL_ROWS_MIN, gathered, merged_by_time, sorted_by_time
+from streamlib.state.gathering import KERNEL_ROWS_MIN, has_times, merged_by_time, sorted_by_time
 from streamlib.state.key_columns import with_fields
-from streamlib.state.pane import address
-from streamlib.state.slabs import room
+from streamlib.state.packed import Packer
+from streamlib.state.pieces import Cut, Piece, is_rising, rows_gathered
 
 Int64s = npt.NDArray[np.int64]
 
@@ -51,103 +49,13 @@ class Order(Enum):
     """By (time, then all columns that are compared): the order of results."""
 
 
-class _Piece:
-    """Some rows that came after one another, of which the earliest may have gone.
-
-    They are put in the order of time when they are cut for the first time; from then on a cut is a slice.
-
-    Attributes:
-        batch: all rows, in the order of their arrival.
-        sorted: whether that is the order of time, and of `order` where times are equal.
-        at: how many have gone.
-    """
-
-    __slots__ = ("_codes", "_low", "_times", "at", "batch", "high", "sorted")
-
-    def __init__(self, batch: Batch) -> None:
-        assert batch.time is not None, "rows are ordered by event time"
-        self.batch = batch
-        self.at = 0
-        self.sorted = _rising(batch)
-        self._times: Int64s | None = batch.time if self.sorted else None
-        self._codes: Int64s | None = None
-        self.high = int(batch.time[-1] if self.sorted else batch.time.max())
-        self._low = int(batch.time[0] if self.sorted else batch.time.min())
-
-    def __len__(self) -> int:
-        return len(self.batch) - self.at
-
-    @property
-    def low(self) -> int:
-        """The earliest time, ns."""
-        return self._low if self._times is None else int(self._times[self.at])
-
-    def cut(self, before: int | None) -> Cut:
-        """Takes out the rows before a time; all when None."""
-        begin, end = self.at, len(self.batch)
-        if before is not None and self.high >= before:
-            end = int(np.searchsorted(self.times, before))
-        self.at = end
-        return Cut(self, begin, end)
-
-    @property
-    def times(self) -> Int64s:
-        """The times of all rows, rising."""
-        if self._times is None:
-            time = self.batch.time
-            assert time is not None
-            self._times, self._codes = sorted_by_time(time)
-        return self._times
-
-    @property
-    def codes(self) -> Int64s:
-        """The places of all rows by time."""
-        if self._codes is None:
-            rows = len(self.batch)
-            if self.sorted:
-                return np.arange(rows, dtype=np.int64)
-            self.times  # noqa: B018 - they are found together
-        assert self._codes is not None
-        return self._codes
-
-    def rest(self) -> Batch:
-        """The rows that have not gone; those of one time in the order of their arrival."""
-        return Cut(self, self.at, len(self.batch)).batch()
-
-
-@dataclass(frozen=True, slots=True)
-class Cut:
-    """Rows of a piece, from `begin` to `end` in the order of time."""
-
-    piece: _Piece
-    begin: int
-    end: int
-
-    def __len__(self) -> int:
-        return self.end - self.begin
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether it is all of the batch that came."""
-        return len(self) == len(self.piece.batch)
-
-    def batch(self) -> Batch:
-        """The rows; those of a whole batch as they came, others by time."""
-        batch = self.piece.batch
-        if self.piece.sorted or self.is_whole:
-            return batch.slice(self.begin, len(self))
-        codes = self.piece.codes[self.begin : self.end]
-        if len(codes) < KERNEL_ROWS_MIN:
-            return batch.take(codes)
-        return _gathered([batch], self.piece.times[self.begin : self.end], codes, by_order=False)
-
-
 class OrderedBuffer:
     """Holds rows until they are released by time.
 
     Args:
         order: in which order they come out.
         compared: for Order.COLUMNS, how many columns, from the first, decide between rows of one time.
+        lasting: the columns that go on to others once they are out, by name; all when None.
 
     Attributes:
         rows: how many wait.
@@ -159,19 +67,20 @@ class OrderedBuffer:
     ([[3, 1]], 1)
     """
 
-    def __init__(self, order: Order, compared: int = 0) -> None:
+    def __init__(self, order: Order, compared: int = 0, lasting: frozenset[str] | None = None) -> None:
+        self._packer = Packer(lasting)
         self.order = order
         self.compared = compared
         self.rows = 0
         self.low = MAX_TIME
-        self._pieces: list[_Piece] = []
+        self._pieces: list[Piece] = []
 
     def add(self, batch: Batch) -> None:
         """Takes rows, which have a time; marks and origin end here."""
         if not len(batch):
             return
         assert batch.time is not None, "rows are ordered by event time"
-        piece = _Piece(Batch(batch.rows, batch.time, order=batch.order))
+        piece = Piece(Batch(batch.rows, batch.time, order=batch.order), self._packer)
         self._pieces.append(piece)
         self.rows += len(batch)
         self.low = min(self.low, piece.low)
@@ -185,7 +94,7 @@ class OrderedBuffer:
         found: list[Batch] = []
         for until in self._stages(before):
             found += self._released(until)
-        self._pieces = [_spared(piece) for piece in self._pieces]
+        self._pieces = [self._spared(piece) for piece in self._pieces]
         return found
 
     def _stages(self, before: int | None) -> list[int | None]:
@@ -208,10 +117,15 @@ class OrderedBuffer:
         if not cuts:
             return []
         if self.order is Order.ARRIVAL:
-            return _one_behind_the_other(cuts)
-        if self.order is Order.COLUMNS:
-            return [in_order(joined([cut.batch() for cut in cuts]), self.order, self.compared)]
-        return _merged(cuts)
+            found = _one_behind_the_other(cuts)
+        elif self.order is Order.COLUMNS:
+            found = [in_order(joined([cut.batch() for cut in cuts]), self.order, self.compared)]
+        else:
+            found = _merged(cuts)
+        for cut in cuts:
+            if not len(cut.piece):
+                self._packer.take_back(cut.piece.packed)
+        return found
 
     def times(self) -> Int64s:
         """The times of the rows that wait, ns."""
@@ -256,33 +170,23 @@ class OrderedBuffer:
 
         So a row is copied a few times only, and pieces are few beside the rows.
         """
-        pieces: list[_Piece] = []
+        pieces: list[Piece] = []
         for piece in self._pieces:
             pieces.append(piece)
             while len(pieces) > 1 and len(pieces[-2]) <= min(2 * len(pieces[-1]), PIECE_ROWS_MAX - 1):
                 last, before = pieces.pop(), pieces.pop()
-                pieces.append(_Piece(joined([before.rest(), last.rest()])))
+                pieces.append(Piece(joined([before.rest(), last.rest()]), self._packer))
+                self._packer.take_back(before.packed)
+                self._packer.take_back(last.packed)
         self._pieces = pieces
 
-
-def _spared(piece: _Piece) -> _Piece:
-    """The piece; a copy of its rest where that is small, so that the memory of the others is free."""
-    if len(piece) * _SPARE > len(piece.batch):
-        return piece
-    rest = piece.rest()
-    return _Piece(rest.take(np.arange(len(rest))) if piece.sorted else rest)
-
-
-def _rising(batch: Batch) -> bool:
-    """Whether rows are in the order of time, and of their order where they have one."""
-    time = batch.time
-    assert time is not None
-    if not (time[1:] >= time[:-1]).all():
-        return False
-    if batch.order is None or isinstance(batch.order, int):
-        return True
-    ranks = batch.order
-    return bool(((time[1:] > time[:-1]) | (ranks[1:] >= ranks[:-1])).all())
+    def _spared(self, piece: Piece) -> Piece:
+        """The piece; a copy of its rest where that is small, so that the memory of the others is free."""
+        if len(piece) * _SPARE > len(piece.batch):
+            return piece
+        rest = piece.rest()
+        self._packer.take_back(piece.packed)
+        return Piece(rest.take(np.arange(len(rest))) if piece.sorted else rest, self._packer)
 
 
 def _one_behind_the_other(cuts: Sequence[Cut]) -> list[Batch]:
@@ -318,13 +222,17 @@ def _merged(cuts: Sequence[Cut]) -> list[Batch]:
             return slices if rows > JOINED_ROWS_MAX else [joined(slices)]
     if rows < KERNEL_ROWS_MIN:
         return [in_order(joined([cut.batch() for cut in cuts]), Order.TIME)]
-    times = [cut.piece.times[cut.begin : cut.end] for cut in cuts]
+    times, lasting = (
+        [cut.piece.times[cut.begin : cut.end] for cut in cuts],
+        has_times(cuts[0].piece.batch.rows.schema),
+    )
     if len(cuts) == 2:
-        time, code = merged_by_time(times, [cut.piece.codes[cut.begin : cut.end] for cut in cuts])
+        time, code = merged_by_time(times, [cut.piece.codes[cut.begin : cut.end] for cut in cuts], lasting)
+    elif len(cuts) == 1:
+        time, code = times[0], _codes(cuts)
     else:
-        code = _codes(cuts)
-        time, code = (times[0], code) if len(cuts) == 1 else sorted_by_time(np.concatenate(times), code)
-    return [_gathered([cut.piece.batch for cut in cuts], time, code)]
+        time, code = sorted_by_time(np.concatenate(times), _codes(cuts), lasting)
+    return [rows_gathered([cut.piece for cut in cuts], time, code)]
 
 
 def _follows(one: Batch, other: Batch) -> bool:
@@ -336,29 +244,13 @@ def _follows(one: Batch, other: Batch) -> bool:
     return last is None or first is None or bool(last[0] <= first[0])
 
 
-def _gathered(batches: Sequence[Batch], time: Int64s, codes: Int64s, by_order: bool = True) -> Batch:
-    """The rows that codes name, which are in the order of time; those of one time by their order, if asked."""
-    orders = [batch.orders() for batch in batches]
-    found = [np.ascontiguousarray(order) for order in orders if order is not None]
-    order: Int64s | None = None
-    if len(found) == len(batches):
-        order, codes = room(len(codes)), codes.copy()
-        starts = np.array([address(one) for one in found], dtype=np.int64)
-        gather_values(starts, codes, 8, address(order))
-        if by_order and not order_ties(time, codes, order):
-            places = np.lexsort((order, time))
-            codes, order = codes[places], order[places]
-    times = [batch.time for batch in batches if batch.time is not None]
-    return Batch(gathered([batch.rows for batch in batches], codes, times, time), time, order=order)
-
-
 def in_order(batch: Batch, order: Order, compared: int = 0) -> Batch:
     """The rows by Order.TIME or Order.COLUMNS; see `OrderedBuffer`."""
     time = batch.time
     assert time is not None
     if order is Order.COLUMNS:
         return batch.take(by_columns(batch.rows, time, compared))
-    if _rising(batch):
+    if is_rising(batch):
         return batch
     ranks = batch.orders()
     if ranks is not None:

@@ -49,6 +49,32 @@ def short_length(is_bytes: bool, offsets: I64, validity: I64, bit: I64, row: I64
     return length if length < 8 else _NO_WORD
 
 
+@inline
+def cached_texts(
+    rows: I64, offsets: I64, data: I64, end: I64, cache: I64, found: Int64s, misses: Int64s
+) -> I64:
+    """As `cached_slots`, for texts or bytes without nulls."""
+    count, begin = np.int64(0), load_i32(offsets, 0)
+    for row in range(rows):
+        following, slot = load_i32(offsets, row + 1), np.int64(0)
+        length = following - begin
+        if length < 8:
+            word = bytes_word(data + begin, length, end)
+            place = set_of(cache, word)
+            if load_u64(place, 0) == word:
+                slot = load_i64(place, _WAYS)
+            else:
+                for way in range(1, _WAYS):
+                    if load_u64(place, way) == word:
+                        slot = load_i64(place, _WAYS + way)
+                        break
+        begin = following
+        found[row] = slot - 1
+        misses[count] = row
+        count += np.int64(slot == 0)
+    return count
+
+
 @kernel(
     "int64(int64, boolean, int64, int64, int64, int64, int64, int64, int64, int64[::1], int64[::1])",
 )
@@ -70,7 +96,10 @@ def cached_slots(
     Args:
         is_bytes, values, offsets, data, end, validity, bit: the keys, as `EncodedKeys` has them.
         cache: address of the sets.
+        misses: with room for one more than all rows.
     """
+    if is_bytes and validity == 0:
+        return cached_texts(rows, offsets, data, end, cache, found, misses)
     count = np.int64(0)
     for row in range(rows):
         length, slot = short_length(is_bytes, offsets, validity, bit, row), np.int64(0)
@@ -161,8 +190,8 @@ class SlotCache:
             line = int(_SET_BYTES)
             self._sets = np.zeros((line << SET_BITS) // 8 + 8, dtype=np.int64)
             self._at = -(-self._sets.__array_interface__["data"][0] // line) * line
-        if len(self._misses) < keys.rows:
-            self._misses = np.empty(keys.rows, dtype=np.int64)
+        if len(self._misses) <= keys.rows:
+            self._misses = np.empty(keys.rows + 1, dtype=np.int64)
         found = np.empty(keys.rows, dtype=np.int64)
         count = cached_slots(keys.rows, *_memory(keys), self._at, found, self._misses)
         if _MISSES_MAX * count > keys.rows:

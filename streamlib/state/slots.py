@@ -152,6 +152,7 @@ class SlotTable(PaneStore):
         self._key_values = self._new_key_values()
         self._place = SlotColumn(np.int64)
         self._cache = SlotCache()
+        self._puts = False
         self._freed = 0
 
     @property
@@ -174,28 +175,37 @@ class SlotTable(PaneStore):
     ) -> Int64s:
         """Adds rows, as `PaneStore.add`; returns the slot of each. Without aggregates they are not counted exactly."""
         if not (self.plan.placed or self.plan.collected):
-            return self._cached(keys, self._put_keys)
+            if not self._puts:
+                self._cache.clear()  # of keys that were looked for: they may have no rows
+                self._puts = True
+            return self._cached(keys, self._put_keys, True)
         self.add(keys, self._starts(keys.num_rows), inputs, time, order)
         return self.slots
 
     def find(self, keys: pa.RecordBatch) -> Int64s:
         """The slot of each row's key; a new key gets one, without rows."""
-        return self._cached(keys, self._find_keys)
+        return self._cached(keys, self._find_keys, not self._puts)
 
-    def _cached(self, keys: pa.RecordBatch, ask: Callable[[pa.RecordBatch], Int64s]) -> Int64s:
-        """The slots of rows, of which the table is asked only for those whose keys do not come often."""
+    def _cached(self, keys: pa.RecordBatch, ask: Callable[[pa.RecordBatch], Int64s], keeps: bool) -> Int64s:
+        """The slots of rows, of which the table is asked only for those whose keys do not come often.
+
+        Args:
+            keeps: whether what the table answers is right for whoever asks next.
+        """
         if not self._cache.serves(self._kind, keys.num_rows):
             return ask(keys)
         encoded = self._encoder.encode(keys.columns, keys.num_rows)
         found = self._cache.find(encoded)
         if found is None:
             slots = ask(keys)
-            self._cache.keep(encoded, slots)
+            if keeps:
+                self._cache.keep(encoded, slots)
             return slots
         slots, misses = found
         if len(misses):
             slots[misses] = ask(keys.take(pa.array(misses)))
-            self._cache.keep(encoded, slots[misses], misses)
+            if keeps:
+                self._cache.keep(encoded, slots[misses], misses)
         self.slots = slots
         return slots
 

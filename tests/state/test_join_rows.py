@@ -14,6 +14,7 @@ from streamlib.state import AsOfStore, IntervalStore, NumberedRows
 from streamlib.state.joins import interval
 from streamlib.state.joins.kept_blocks import KeptBlocks
 from streamlib.state.joins.record_layout import RecordLayout
+from streamlib.state.joins.word_rows import WordRows
 
 
 @given(sizes=st.lists(st.integers(1, 40), min_size=1, max_size=8), seed=st.integers(0, 1000))
@@ -96,14 +97,16 @@ def test_a_store_finds_what_a_scan_finds(seed: int, by_key: bool, keys: int) -> 
 def test_rows_in_any_order_have_the_match_that_a_scan_finds(
     seed: int, direction: int, exact: bool, tolerance: int
 ) -> None:
-    """Rows in runs that rise, and in none: swept, sorted first, or searched for."""
+    """Rows in runs that rise, and in none: swept, by notes of stretches, put in order first, or searched for."""
     random = np.random.default_rng(seed)
     store = AsOfStore([pa.field("k", pa.int64())], [])
-    kept = np.sort(random.integers(0, 600, random.choice([3, 500])))
+    begin = random.choice([0, -300])
+    kept = begin + np.sort(random.integers(0, 600, random.choice([3, 500])))
     keys = random.integers(0, 3, len(kept))
     store.add(pa.record_batch({"k": keys}), [], kept)
-    for rows, runs in ((60, 1), (60, 3), (60, 60), (1, 1)):
-        times = random.integers(0, 600, rows)
+    for rows, runs, pause in ((60, 1, 0), (60, 3, 0), (60, 60, 0), (60, 60, 2), (1, 1, 0)):
+        store._pause = pause
+        times = begin + random.integers(0, 600, rows)
         times = np.concatenate([np.sort(part) for part in np.array_split(times, runs)])
         wanted = random.integers(0, 4, rows)
         slots = store.slots_of(pa.record_batch({"k": wanted}))
@@ -128,7 +131,10 @@ def test_rows_that_crowd_in_one_stretch_of_time_are_sorted_first(direction: int)
     store.add(pa.record_batch({"k": keys}), [], kept)
     times, wanted = random.integers(0, 3_000, 2_000), random.integers(0, 3, 2_000)
     times[17] = 2**61  # all others are in one stretch
-    found = store.match(store.slots_of(pa.record_batch({"k": wanted})), times, direction, True, UNLIMITED)
+    slots = store.slots_of(pa.record_batch({"k": wanted}))
+    found = store.match(slots, times, direction, True, UNLIMITED).copy()
+    assert store._pause > 0, "it has tried"
+    assert (store.match(slots, times, direction, True, UNLIMITED) == found).all()
     order = np.argsort(times, kind="stable")
     other = AsOfStore([pa.field("k", pa.int64())], [])
     other.add(pa.record_batch({"k": keys}), [], kept)
@@ -138,3 +144,48 @@ def test_rows_that_crowd_in_one_stretch_of_time_are_sorted_first(direction: int)
         for i in range(2_000)
     ]
     assert found[order].tolist() == [int(row) for row in singly]
+
+
+def test_a_key_with_most_of_the_rows_is_matched_in_a_rough_order() -> None:
+    """The notes of stretches lead too far away; and before that, among many keys, they do not."""
+    random = np.random.default_rng(9)
+    for hot in (0.0, 0.9):
+        keys = np.where(random.random(6_000) < hot, 0, random.integers(0, 500, 6_000))
+        times, kept = random.integers(-9_000, 9_000, 4_000), np.sort(random.integers(-9_000, 9_000, 6_000))
+        store = AsOfStore([pa.field("k", pa.int64())], [pa.field("n", pa.int64())])
+        store.add(pa.record_batch({"k": keys}), [pa.array(np.arange(6_000))], kept)
+        wanted = keys[random.integers(0, 6_000, 4_000)]
+        found = store.match(store.slots_of(pa.record_batch({"k": wanted})), times, BACKWARD, True, UNLIMITED)
+        assert (store._pause > 0) == (hot > 0)
+        for key, time, row in zip(wanted.tolist(), times.tolist(), found.tolist(), strict=True):
+            before = np.flatnonzero((keys == key) & (kept <= time))
+            assert row == (before[-1] if len(before) else -1)
+        values = store.values(found)[0].to_pylist()
+        assert values == [None if row < 0 else row for row in found.tolist()]
+
+
+@given(seed=st.integers(0, 2**32))
+def test_differential_words_side_by_side_are_those_that_were_added(seed: int) -> None:
+    """Batches with nulls and without, with rows that go; and slices of others."""
+    random = np.random.default_rng(seed)
+    kinds = [pa.int64(), pa.float64(), pa.timestamp("us", "UTC")][: random.integers(1, 4)]
+    rows, held = WordRows(kinds), [pa.array([], kind) for kind in kinds]
+    for _ in range(4):
+        count, first = int(random.integers(0, 90)), int(random.integers(0, 3))
+        new = []
+        for kind in kinds:
+            values, nulls = random.integers(-50, 50, count + first), random.random() < 0.4
+            mask = random.random(count + first) < 0.3 if nulls else None
+            new.append(pa.array(values, pa.int64(), mask=mask).cast(kind).slice(first))
+        if count:
+            rows.append(new)
+        held = [pa.concat_arrays([one, other]) for one, other in zip(held, new, strict=True)]
+        if random.random() < 0.3:
+            places = np.flatnonzero(random.random(len(rows)) < 0.5)
+            rows.keep(places)
+            held = [column.take(pa.array(places)) for column in held]
+        asked = random.integers(-1, len(rows), 40) if len(rows) else np.full(40, -1)
+        wanted = [column.take(pa.array(asked, mask=asked < 0)) for column in held]
+        for found, column in zip(rows.take(asked), wanted, strict=True):
+            found.validate(full=True)
+            assert found.equals(column)

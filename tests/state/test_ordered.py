@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from streamlib.elements import MAX_TIME, Batch
-from streamlib.state import Order, OrderedBuffer, gathering
+from streamlib.state import Order, OrderedBuffer, gathering, pieces
 from streamlib.state import ordered as ordered_module
 from streamlib.state.ordered import PIECES_MAX, in_order
 
@@ -27,7 +27,7 @@ def batch(rows: list[tuple[int, int]], first: int, ordered: bool) -> Batch:
 @pytest.fixture(params=[False, True], ids=["as it is", "kernels for few rows too"])
 def _few(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param:
-        for module in (ordered_module, gathering):
+        for module in (ordered_module, pieces, gathering):
             monkeypatch.setattr(module, "KERNEL_ROWS_MIN", 1)
 
 

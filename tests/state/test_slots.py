@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from streamlib.aggregates import AccumulatorPlan, Count, Last, Max, Sum
@@ -100,6 +100,7 @@ def contents(table: SlotTable) -> dict[object, list]:
 @pytest.mark.parametrize("kind", ["exact", "bytes"])
 @settings(max_examples=8)
 @given(seed=st.integers(0, 10_000))
+@example(seed=313)
 def test_differential_keys_that_come_often_keep_their_slots(kind: str, seed: int) -> None:
     """Many rows of few keys and of many, keys that are freed, and tables that are compacted meanwhile."""
     dice = np.random.default_rng(seed)

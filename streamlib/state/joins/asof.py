@@ -34,7 +34,15 @@ from streamlib.kernels.asof import (
     search_nodes,
     survey,
 )
+from streamlib.kernels.asof_stretches import (
+    HELD_MAX,
+    NODES_MAX,
+    STRETCHES_MAX,
+    WALKED,
+    match_by_stretches,
+)
 from streamlib.state.gathering import present_bits, sorted_by_time
+from streamlib.state.joins.word_rows import WordRows, is_plain_word
 from streamlib.state.pane import address
 from streamlib.state.slabs import room
 from streamlib.state.slots import SlotColumn, SlotTable
@@ -46,6 +54,8 @@ ROWS_MIN = 4096
 """Rows below which dropping some is not worth it."""
 _ROOM_MAX = 4
 """There is room for so many times the rows that live, at most, when some have been dropped."""
+_PAUSE = 64
+"""So many times rows are put in a rough order, when a key has had too many nodes in a stretch."""
 _JOIN_FROM = 4
 """The chunks of values are joined when at least one in so many rows is asked for."""
 
@@ -73,6 +83,8 @@ class AsOfStore:
         self.key_fields = list(key_fields)
         self.value_fields = list(value_fields)
         self._kinds = [kept_type(field.type) for field in self.value_fields]
+        self._words = [place for place, kind in enumerate(self._kinds) if is_plain_word(kind)]
+        self._others = [place for place, kind in enumerate(self._kinds) if not is_plain_word(kind)]
         self.clear()
 
     def clear(self) -> None:
@@ -83,11 +95,14 @@ class AsOfStore:
         self._limit = ROWS_MIN
         self._slots_limit = ROWS_MIN
         self._linked = 0  # how many nodes have their links for searches
+        self._owed = 0  # how many nodes were passed that searches would not have passed
+        self._pause = 0  # how often no notes are made of stretches
         self._nodes: Any = np.empty((64, NODE_WORDS), dtype=np.int64)
         self._far: Any = np.empty((64, FAR_WORDS), dtype=np.int64)
         self._ordered: Any = np.empty((0, 2), dtype=np.int64)
         self._found: Int64s = np.empty(0, dtype=np.int64)
-        self._values = [ValueStore(kind) for kind in self._kinds]
+        self._side_by_side = WordRows([self._kinds[place] for place in self._words])
+        self._values = [ValueStore(self._kinds[place]) for place in self._others]
         self._new_keys()
 
     @property
@@ -99,7 +114,8 @@ class AsOfStore:
     def nbytes(self) -> int:
         """Bytes reserved."""
         own = self._nodes.nbytes + self._far.nbytes + self._ordered.nbytes + self._found.nbytes
-        return own + self._table.nbytes + sum(values.nbytes for values in self._values)
+        own += self._table.nbytes + self._side_by_side.nbytes
+        return own + sum(values.nbytes for values in self._values)
 
     @property
     def is_due(self) -> bool:
@@ -117,8 +133,9 @@ class AsOfStore:
         last = self._nodes[self.rows - 1, TIME] if self.rows else times[0]
         self._in_order = self._in_order and rising and bool(last <= times[0])
         self._chain(self._table.find(keys), times)
-        for store, column in zip(self._values, values, strict=True):
-            store.append(as_kept(column))
+        self._side_by_side.append([as_kept(values[place]) for place in self._words])
+        for store, place in zip(self._values, self._others, strict=True):
+            store.append(as_kept(values[place]))
 
     def slots_of(self, keys: pa.RecordBatch) -> Int64s:
         """The slot of each key; they hold until something is dropped."""
@@ -139,14 +156,17 @@ class AsOfStore:
         sought = (direction, exact, tolerance)
         times = np.ascontiguousarray(times)
         low, high, falls, begin, swept = self._surveyed(times, counts_equal(direction, exact))
-        if not self._in_order or abs(begin - self._place) + swept > SWEEP * rows:
+        if not self._in_order or self._searches(abs(begin - self._place) + swept, rows):
             self._link()
             nodes, far = address(self._nodes), address(self._far)
             heads, firsts = self._by_slot(self._heads, self._firsts)
             search_nodes(slots, times, nodes, far, heads, firsts, *sought, found)
         elif falls * swept <= SWEEP * rows:
             self._sweep(slots, times, sought, found)
-        elif not self._sweep_roughly(slots, times, sought, low, high, swept, found):
+        elif not (
+            self._sweep_stretches(slots, times, sought, low, high, found)
+            or self._sweep_roughly(slots, times, sought, low, high, swept, found)
+        ):
             times, order = sorted_by_time(times)
             answer = room(rows)
             self.match(slots[order], times, *sought)
@@ -156,13 +176,13 @@ class AsOfStore:
 
     def values(self, rows: Int64s) -> list[pa.Array]:
         """The columns of some rows; null where there is none."""
-        found = []
         rows, bits = np.ascontiguousarray(rows), present_bits(rows)
-        for store, field in zip(self._values, self.value_fields, strict=True):
+        found = dict(zip(self._words, self._side_by_side.take(rows, bits), strict=True))
+        for store, place in zip(self._values, self._others, strict=True):
             if len(rows) * _JOIN_FROM > self.rows:
                 store.all()  # is one chunk from then on
-            found.append(as_given(store.take(rows, bits), field.type))
-        return found
+            found[place] = store.take(rows, bits)
+        return [as_given(found[place], field.type) for place, field in enumerate(self.value_fields)]
 
     def drop(self, since: int, low: int, keeps_last: bool) -> None:
         """Drops what no row at `since` or later can be matched with.
@@ -180,6 +200,7 @@ class AsOfStore:
             living = living[np.argsort(self._nodes[living, TIME], kind="stable")]
         if len(living) < self.rows or not self._in_order:
             slots, times = self._nodes[living, LINK] >> 32, self._nodes[living, TIME]
+            self._side_by_side.keep(living)
             for store in self._values:
                 store.keep(living)
             for column in (self._heads, self._firsts, self._cursors):
@@ -217,6 +238,54 @@ class AsOfStore:
         self._place = match_nodes(
             slots, times, nodes, far, self.rows, firsts, cursors, self._place, *sought, found
         )
+
+    def _searches(self, passed: int, rows: int) -> bool:
+        """Whether to search for rows one by one, where a sweep would pass so many nodes.
+
+        Searches need links. As long as these are to be made, sweeps go on until they have cost as much.
+        """
+        over = passed - SWEEP * rows
+        if over <= 0:
+            return False
+        self._owed += over
+        return self._owed > self.rows - self._linked
+
+    def _sweep_stretches(
+        self, slots: Int64s, times: Int64s, sought: tuple[int, bool, int], low: int, high: int, found: Int64s
+    ) -> bool:
+        """Writes the matches of rows in any order; False where keys have too many nodes in a stretch."""
+        self._pause -= 1
+        keys = self._table.count
+        most = min(STRETCHES_MAX, HELD_MAX * len(times) // keys)
+        if self._pause >= 0 or not most or high - low >= 1 << 62 or self.rows > NODES_MAX:
+            return False
+        if sought[0] != BACKWARD:
+            self._link()
+        shift = 0
+        while (high - low) >> shift >= most:
+            shift += 1
+        held = room(keys * (((high - low) >> shift) + 1), np.int32)
+        firsts, cursors = self._by_slot(self._firsts, self._cursors)
+        place = match_by_stretches(
+            slots,
+            times,
+            address(self._nodes),
+            address(self._far),
+            self.rows,
+            firsts,
+            cursors,
+            self._place,
+            *sought,
+            low,
+            high,
+            shift,
+            keys,
+            address(held),
+            found,
+        )
+        self._place = place if place >= 0 else WALKED - place
+        self._pause = 0 if place >= 0 else _PAUSE
+        return place >= 0
 
     def _sweep_roughly(
         self,
@@ -263,7 +332,7 @@ class AsOfStore:
                 grown[: self._linked] = self._far[: self._linked]
                 self._far = grown
             link_nodes(address(self._nodes), address(self._far), self._linked, self.rows)
-            self._linked = self.rows
+            self._linked, self._owed = self.rows, 0
 
     def _chain(self, slots: Int64s, times: Int64s) -> None:
         count = self.rows + len(slots)
