@@ -175,12 +175,10 @@ def _frame(name: str, plan: AccumulatorPlan, variant: Variant, body: _Body) -> K
     It stops before the end where Python has to open or enlarge a pane, and is called again from there.
     """
     kind = variant.key_kind
-    head = layout.RECORD_STATE
     text = _Text()
     text.imports.update(body.imports)
     text.use("streamlib.kernels.memory", "load_f64", "load_i64", "load_u64", "store_i64")
     text.use("streamlib.kernels.windows", "write_starts")
-    text.use("streamlib.state.probe", "find_records", "prefetch_records")
     is_bytes = kind is KeyKind.BYTES
     if is_bytes:
         text.use("streamlib.kernels.keys", "write_bytes_words")
@@ -220,15 +218,14 @@ def _frame(name: str, plan: AccumulatorPlan, variant: Variant, body: _Body) -> K
     else:
         text.add(f"        words = {c(layout.CALL_KEY_VALUES)}")
     text.add(
-        *(
-            _find_placed_lines(text, plan, head)
-            if variant.placed
-            else _find_lines(plan, variant, head, key_row)
-        ),
-        "        for i in range(served):",
-        "            record = load_i64(found, i)",
-        "            at = row + i",
-        *("            " + line for line in body.each),
+        *(_find_placed_lines(text, plan) if variant.placed else _find_lines(text, plan, variant, key_row)),
+        "                for i in range(begin, served):",
+        "                    record = load_i64(found, i)",
+        "                    at = row + i",
+        *("                    " + line for line in body.each),
+        "                if served < end:",
+        "                    break",
+        "            begin = end",
         "        row += served",
         "        if served < count:",
         "            break",
@@ -238,37 +235,48 @@ def _frame(name: str, plan: AccumulatorPlan, variant: Variant, body: _Body) -> K
     return generated(name, text.source(), SIGNATURE, "streamlib.state.fused")
 
 
-def _find_lines(plan: AccumulatorPlan, variant: Variant, head: int, key_row: str) -> list[str]:
-    """Lines that find, or make, the records of a chunk's rows by their keys."""
+def _find_lines(text: _Text, plan: AccumulatorPlan, variant: Variant, key_row: str) -> list[str]:
+    """Lines that find, or make, the records of a chunk's rows by their keys, of a few at a time for large panes."""
     c = "call[{}]".format
     is_bytes = variant.key_kind is KeyKind.BYTES
+    record_words = layout.RECORD_STATE + len(plan.words)
+    text.use("streamlib.state.probe", "ENTRIES_AHEAD", "FETCHED", "fetch_ahead", "find_records")
     return [
-        f"        if {c(layout.CALL_PREFETCH)} != 0:",
-        "            prefetch_records(",
-        f"                count, starts, words, {c(layout.CALL_DIRECTORY)}, {c(layout.CALL_DIRECTORY_MASK)},",
-        f"                {head + len(plan.words)}, found, panes, {is_bytes},",
-        "            )",
-        "        served = find_records(",
-        "            count, one_start, starts, words,",
-        f"            {is_bytes}, {c(layout.CALL_KEY_OFFSETS)} + 4 * row, {c(layout.CALL_KEY_DATA)},",
-        f"            {variant.key_nulls}, {c(layout.CALL_KEY_VALIDITY)}, {c(layout.CALL_KEY_BIT)} + {key_row},",
-        f"            {c(layout.CALL_DIRECTORY)}, {c(layout.CALL_DIRECTORY_MASK)}, {c(layout.CALL_TEMPLATE)},",
-        f"            {head + len(plan.words)}, {c(layout.CALL_NOTES)}, row, {c(layout.CALL_REPORT)}, found,",
-        f"            {c(layout.CALL_SPARES)},",
-        "        )",
+        f"        fetches = {c(layout.CALL_PREFETCH)} != 0",
+        "        begin, step = (-ENTRIES_AHEAD, FETCHED) if fetches else (0, count)",
+        "        served = 0",
+        "        while begin < count:",
+        "            end = min(begin + step, count)",
+        "            if fetches:",
+        "                fetch_ahead(",
+        f"                    begin, count, starts, words, {c(layout.CALL_DIRECTORY)},",
+        f"                    {c(layout.CALL_DIRECTORY_MASK)}, {record_words}, found, panes, {is_bytes},",
+        "                )",
+        "            if begin >= 0:",
+        "                served = find_records(",
+        "                    begin, end, one_start, fetches, starts, words,",
+        f"                    {is_bytes}, {c(layout.CALL_KEY_OFFSETS)} + 4 * row, {c(layout.CALL_KEY_DATA)},",
+        f"                    {variant.key_nulls}, {c(layout.CALL_KEY_VALIDITY)},",
+        f"                    {c(layout.CALL_KEY_BIT)} + {key_row}, {c(layout.CALL_DIRECTORY)},",
+        f"                    {c(layout.CALL_DIRECTORY_MASK)}, {c(layout.CALL_TEMPLATE)}, {record_words},",
+        f"                    {c(layout.CALL_NOTES)}, row, {c(layout.CALL_REPORT)}, found, {c(layout.CALL_SPARES)},",
+        "                )",
     ]
 
 
-def _find_placed_lines(text: _Text, plan: AccumulatorPlan, head: int) -> list[str]:
+def _find_placed_lines(text: _Text, plan: AccumulatorPlan) -> list[str]:
     """The same by the slots that an index has given to keys."""
     c = "call[{}]".format
     text.use("streamlib.state.placed_probe", "find_placed")
     return [
-        "        served = find_placed(",
-        f"            count, starts, words, {c(layout.CALL_DIRECTORY)}, {c(layout.CALL_DIRECTORY_MASK)},",
-        f"            {c(layout.CALL_TEMPLATE)}, {head + len(plan.words)},",
-        f"            {c(layout.CALL_REPORT)}, found,",
-        "        )",
+        "        begin, end, served = 0, count, 0",
+        "        while begin < count:",
+        "            if begin >= 0:",
+        "                served = find_placed(",
+        f"                    count, starts, words, {c(layout.CALL_DIRECTORY)}, {c(layout.CALL_DIRECTORY_MASK)},",
+        f"                    {c(layout.CALL_TEMPLATE)}, {layout.RECORD_STATE + len(plan.words)},",
+        f"                    {c(layout.CALL_REPORT)}, found,",
+        "                )",
     ]
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from streamlib.state.blocks import block
 from streamlib.state.layout import (
     PANE_ARENA,
     PANE_ARENA_SIZE,
@@ -82,16 +83,22 @@ def _records(room: int, words: int) -> Int64s:
 
     Large ones are rarely moved: new memory costs more than their data.
     """
-    for ahead in _ahead(room * words):
+    if 8 * room * words > _LARGE:
+        memory = _large(8 * room * words).view(np.int64)
+        return memory[: len(memory) // words * words].reshape(-1, words)
+    memory = np.empty(room * words + _LINE_WORDS, dtype=np.int64)
+    begin = -address(memory) // 8 % _LINE_WORDS
+    return memory[begin : begin + room * words].reshape(-1, words)
+
+
+def _large(size: int) -> npt.NDArray[np.uint8]:
+    """So many bytes, not initialised, and as a rule room for many times as many behind them."""
+    for ahead in _AHEAD:
         try:
-            memory = np.empty(ahead * room * words + _LINE_WORDS, dtype=np.int64)
+            return block(size, ahead)
         except MemoryError:
-            if ahead == 1:
-                raise
-            continue
-        begin = -address(memory) // 8 % _LINE_WORDS
-        return memory[begin : begin + ahead * room * words].reshape(-1, words)
-    raise AssertionError("the last try returns or raises")
+            pass
+    return block(size, 1)
 
 
 def _zeros(places: int) -> Uint64s:
@@ -234,13 +241,7 @@ class Pane:
         """Makes room for at least `need` more bytes of keys."""
         used = int(self.descriptor[PANE_ARENA_USED])
         room = max(2 * len(self._arena), used + need, _ARENA_LEAST)
-        for ahead in _ahead(room // 8):
-            try:
-                arena = np.empty(ahead * room, dtype=np.uint8)
-                break
-            except MemoryError:
-                if ahead == 1:
-                    raise
+        arena = _large(room) if room > _LARGE else np.empty(room, dtype=np.uint8)
         arena[:used] = self._arena[:used]
         self._arena = arena
         self._describe()

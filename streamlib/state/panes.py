@@ -57,6 +57,7 @@ class PaneStore:
         self._kind = self._encoder.kind
         self._head = layout.RECORD_STATE
         self._records_have_keys = gives_keys(self.key_schema)
+        self._notes_keys = not self._records_have_keys
         self._panes: Any = SortedDict()
         self._by_number: dict[int, Pane] = {}
         self._next_number = 0
@@ -64,9 +65,8 @@ class PaneStore:
         self._directory = Directory()
         self._slots_expected = 0
         inputs = len(plan.input_types)
-        self._nullable = [False] * inputs
+        self._nullable, self._key_nulls = [False] * inputs, False
         self._multiplied: frozenset[int] | None = None
-        self._key_nulls = False
         self._kernels: dict[Any, Kernel[..., int]] = {}
         words = layout.CALL_INPUTS + layout.INPUT_WORDS * inputs + layout.KEPT_WORDS * len(plan.kept)
         self._call = np.zeros(words, dtype=np.int64)
@@ -338,7 +338,7 @@ class PaneStore:
 
     def _run(self, kernel: Kernel[..., int], keys: pa.RecordBatch, rows: int) -> None:
         """Calls the kernel until all rows are served, making room in between; then notes the new keys."""
-        if len(self._notes) < rows:
+        if len(self._notes) < rows and self._notes_keys:
             self._notes = np.empty((max(rows, 2 * len(self._notes)), 2), dtype=np.int64)
             self._call[layout.CALL_NOTES] = address(self._notes)
         report = self._report

@@ -43,6 +43,9 @@ _ZERO = np.uint64(0)
 _PANE_BYTES = np.int64(8 * PANE_WORDS)
 _PANE_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 
+ENTRIES_AHEAD, RECORDS_AHEAD, BYTES_AHEAD, FETCHED = 16, 8, 4, 4
+"""How many rows ahead table entries, records and bytes of keys are fetched, and of how many rows at a time."""
+
 
 @inline
 def pane_place(start: I64, mask: I64) -> I64:
@@ -62,49 +65,81 @@ def find_pane(directory: I64, mask: I64, start: I64) -> I64:
 
 
 @inline
-def prefetch_records(
+def end_of_search(table: I64, mask: I64, half: I64) -> I64:
+    """The place of the first entry with these bits of hash, or the free one before it.
+
+    Four entries are looked at together, since no processor can foretell at which one a search ends.
+    """
+    place = np.int64(half) & mask
+    ends = np.int64(0)
+    while True:
+        for k in range(4):
+            entry = load_u64(table, (place + k) & mask)
+            ends |= np.int64((entry == _ZERO) | (entry >> _HALF == half)) << k
+        if ends != 0:
+            break
+        place += 4
+    low = ends & -ends
+    return (place + (low >> 1) - (low >> 3)) & mask
+
+
+@inline
+def fetch_ahead(
+    begin: I64,
     rows: I64,
     starts: I64,
     words: I64,
     directory: I64,
     directory_mask: I64,
     record_words: I64,
-    entries: I64,
+    places: I64,
     panes: I64,
     long_keys: bool,
 ) -> None:
-    """Brings what `find_records` will read into the cache: table entries, then records, then bytes of keys.
+    """Brings what `find_records` will read into the cache, some rows ahead of those from `begin` on.
 
-    Each loop waits for no result of its own, so that the processor has many misses under way at
-    once. Only for panes that do not fit into the cache.
+    Table entries first, then records, then bytes of long keys: each of these waits for what was asked for a few
+    rows before, and the processor has work in between. When more is asked for at once, lines are lost on the
+    way. Only for panes that do not fit into the cache.
 
     Args:
-        entries, panes: addresses of `rows` words each to work with.
+        begin: ENTRIES_AHEAD below 0 at first, where nothing is fetched yet.
+        places, panes: addresses of `rows` words each. `places` becomes by row where its key's entry was seen, or
+            the free place that ends the search; -1 where its pane is not open.
         long_keys: key words may stand for bytes in the arena (BYTES keys).
     """
-    for i in range(rows):
+    for i in range(max(begin + ENTRIES_AHEAD, np.int64(0)), min(begin + ENTRIES_AHEAD + FETCHED, rows)):
         pane = find_pane(directory, directory_mask, load_i64(starts, i))
         table = load_i64(pane, PANE_TABLE)
-        half = np.int64(half_hash(load_u64(words, i)))
-        entry = table + 8 * (half & load_i64(pane, PANE_MASK))
-        entry = entry if table != 0 else directory
+        home = np.int64(half_hash(load_u64(words, i))) & load_i64(pane, PANE_MASK)
+        entry = table + 8 * home if table != 0 else directory
         prefetch(entry)
-        store_i64(entries, i, entry)
+        prefetch(entry + 56)  # a search may go on in the next line
         store_i64(panes, i, pane)
-    for i in range(rows):
+    for i in range(max(begin + RECORDS_AHEAD, np.int64(0)), min(begin + RECORDS_AHEAD + FETCHED, rows)):
         pane = load_i64(panes, i)
-        known = np.int64(load_u64(load_i64(entries, i), 0) & _LOW_HALF)
-        slot = known - 1 if known != 0 else load_i64(pane, PANE_COUNT)
-        record = load_i64(pane, PANE_RECORDS) + slot * (8 * record_words)
-        prefetch(record)
-        prefetch(record + (8 * record_words - 8))
-        is_there = (known != 0) & (load_i64(pane, PANE_TABLE) != 0)
-        store_i64(entries, i, record if is_there else directory)
+        table = load_i64(pane, PANE_TABLE)
+        place, record = np.int64(-1), np.int64(0)
+        if table != 0:
+            mask = load_i64(pane, PANE_MASK)
+            place = end_of_search(table, mask, half_hash(load_u64(words, i)))
+            known = np.int64(load_u64(table, place) & _LOW_HALF)
+            slot = known - 1 + np.int64(known == 0) * (load_i64(pane, PANE_COUNT) + 1)  # without a branch
+            at = load_i64(pane, PANE_RECORDS) + slot * (8 * record_words)
+            prefetch(at)
+            if record_words != 8:
+                prefetch(at + (8 * record_words - 8))
+            record = at if known != 0 else np.int64(0)
+        store_i64(places, i, place)
+        if long_keys:
+            store_i64(panes, i, record)
     if long_keys:
-        for i in range(rows):
-            pane = load_i64(panes, i)
-            word = load_u64(load_i64(entries, i), 0)
-            prefetch(load_i64(pane, PANE_ARENA) + (np.int64(word - LONG_TAG) if word >= LONG_TAG else 0))
+        for i in range(max(begin + BYTES_AHEAD, np.int64(0)), min(begin + BYTES_AHEAD + FETCHED, rows)):
+            record = load_i64(panes, i)
+            word = load_u64(record, 0) if record != 0 else _ZERO
+            if word >= LONG_TAG:
+                pane = find_pane(directory, directory_mask, load_i64(starts, i))
+                prefetch(load_i64(pane, PANE_ARENA) + np.int64(word - LONG_TAG))
 
 
 @inline
@@ -172,8 +207,10 @@ def same_bytes(pane: I64, kept_word: I64, address: I64, length: I64) -> bool:
 
 @inline
 def find_records(
+    first: I64,
     rows: I64,
     one_start: bool,
+    fetched: bool,
     starts: I64,
     words: I64,
     long_keys: bool,
@@ -192,23 +229,24 @@ def find_records(
     found: I64,
     spares: I64,
 ) -> I64:
-    """Writes the record address of each row to `found`; returns how many rows were served.
+    """Writes the record addresses of rows [first, rows) to `found`; returns the row it stopped at.
 
     Stops at a row whose pane is missing or full, and says so in `report`.
 
     Args:
+        fetched: `found` has the places that `fetch_ahead` has seen.
         one_start: all rows have the same window start.
         starts, words: addresses of window starts and key words of the rows.
         long_keys: key words may stand for bytes in the arena (BYTES keys).
         offsets, data: the bytes of the keys, where long.
         null_keys: keys may be null by `validity` from bit number `bit` (EXACT keys).
-        notes: address of pairs (pane number, batch row) of new slots; `report` counts them.
+        notes: address of pairs (pane number, batch row) of new slots, which `report` counts; 0: not wanted.
         first_row: the batch row of row 0.
         spares: address of the words of spare panes.
     """
-    start = load_i64(starts, 0)
+    start = load_i64(starts, first)
     pane = find_pane(directory, directory_mask, start)
-    for i in range(rows):
+    for i in range(first, rows):
         if not one_start:
             start = load_i64(starts, i)
             pane = find_pane(directory, directory_mask, start)
@@ -223,6 +261,9 @@ def find_records(
         records = load_i64(pane, PANE_RECORDS)
         half = half_hash(word)
         place = np.int64(half & mask)
+        if fetched:
+            seen = load_i64(found, i)
+            place = seen if seen >= 0 else place
         record = np.int64(0)
         if is_null:
             slot = load_i64(pane, PANE_NULL_SLOT)
@@ -262,10 +303,11 @@ def find_records(
             )
             if record == 0:
                 return i
-            note = load_i64(report, REPORT_NOTES)
-            store_i64(notes, 2 * note, load_i64(pane, PANE_NUMBER))
-            store_i64(notes, 2 * note + 1, first_row + i)
-            store_i64(report, REPORT_NOTES, note + 1)
+            if notes != 0:
+                note = load_i64(report, REPORT_NOTES)
+                store_i64(notes, 2 * note, load_i64(pane, PANE_NUMBER))
+                store_i64(notes, 2 * note + 1, first_row + i)
+                store_i64(report, REPORT_NOTES, note + 1)
         store_i64(found, i, record)
     return rows
 

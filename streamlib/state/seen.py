@@ -174,14 +174,14 @@ class SeenKeys:
                 encoded.end,
                 encoded.validity,
                 encoded.bit,
-                times,
+                address(times),
                 within,
                 self._table_at,
                 self._buckets - 1,
                 address(self._directory),
                 self._head,
                 address(self._scratch),
-                new,
+                address(new),
             )
             self._note(keys, new, begin, row)
             if row == count:

@@ -40,7 +40,6 @@ from streamlib.state.seen_buckets import (
 )
 
 Int64s = npt.NDArray[np.int64]
-Flags = npt.NDArray[np.uint8]
 
 RECORD_WORDS = 3
 """The key's word, the row's time, and the records of the rows of its key before and after it (in the halves of a
@@ -64,7 +63,9 @@ bytes, the latest time in it. And of the table how many entries it has, how many
 room for new ones, and how many buckets say that they have no room, and how many may."""
 
 BLOCK = 256
-"""Rows whose table entries are fetched before the first of them is looked at."""
+"""Rows whose hashes are computed before the first of them is looked up."""
+AHEAD = 24
+"""How many rows before its own a bucket is fetched: with so few the processor works while they are on their way."""
 UNLIMITED = 2**64 - 1
 """How far apart rows may be, where there is no limit."""
 
@@ -156,6 +157,23 @@ def is_over(directory: I64, entry: I64) -> bool:
 
 
 @inline
+def place_to_enter(directory: I64, bucket: I64) -> tuple[I64, bool]:
+    """A place of a bucket that is free, else one whose entry is over, and whether it is that; -1 for none.
+
+    All entries are looked at: which is the first that is over no processor can foretell.
+    """
+    tops = zero_bytes(load_u64(bucket, 0))
+    if tops != _ZERO:
+        return lowest_byte(tops), False
+    for here in range(BUCKET_ENTRIES):
+        over = np.uint64(is_over(directory, load_u64(bucket, here + 1)))
+        tops |= over << np.uint64(8 * here + 7)
+    if tops != _ZERO:
+        return lowest_byte(tops), True
+    return np.int64(-1), False
+
+
+@inline
 def see(
     first_row: I64,
     rows: I64,
@@ -166,14 +184,14 @@ def see(
     end: I64,
     validity: I64,
     bit: I64,
-    times: Int64s,
+    times: I64,
     within: I64,
     table: I64,
     mask: I64,
     directory: I64,
     head: Int64s,
     scratch: I64,
-    new: Flags,
+    new: I64,
 ) -> I64:
     """What `see_rows` does, for keys of one kind."""
     chunk = directory + head[HEAD_CHUNK] * np.int64(8 * CHUNK_WORDS)
@@ -196,9 +214,12 @@ def see(
             is_null = not is_bytes and validity != 0 and not is_valid(validity, bit + row + i)
             half = half_of(_ZERO if is_null else load_u64(words, i), is_null)
             store_u64(halves, i, half)
-            prefetch(bucket_of(table, mask, half))
+            if i < AHEAD:
+                prefetch(bucket_of(table, mask, half))
         for i in range(count):
-            at, time = row + i, times[row + i]
+            if i + AHEAD < count:
+                prefetch(bucket_of(table, mask, load_u64(halves, i + AHEAD)))
+            at, time = row + i, load_i64(times, row + i)
             is_null = not is_bytes and validity != 0 and not is_valid(validity, bit + at)
             word = _ZERO if is_null else load_u64(words, i)
             is_long = is_bytes and word >= LONG_TAG
@@ -211,7 +232,13 @@ def see(
             bucket = bucket_of(table, mask, half)
             found, repeats, newer, older = False, False, np.int64(0), np.int64(0)
             target, place, over = np.int64(0), np.int64(0), False
-            while True:
+            searches = True
+            held = load_u64(bucket, 0)
+            if zero_bytes(held ^ tags) | (held >> FULL_BIT) == _ZERO:
+                place, over = place_to_enter(directory, bucket)
+                if place >= 0:
+                    target, searches = bucket, False
+            while searches:
                 held = load_u64(bucket, 0)
                 tops = zero_bytes(held ^ tags)
                 while tops != _ZERO:
@@ -231,14 +258,9 @@ def see(
                 if found:
                     break
                 if target == 0:
-                    tops = zero_bytes(held)
-                    if tops != _ZERO:
-                        target, place = bucket, lowest_byte(tops)
-                    else:
-                        for here in range(BUCKET_ENTRIES):
-                            if is_over(directory, load_u64(bucket, here + 1)):
-                                target, place, over = bucket, np.int64(here), True
-                                break
+                    place, over = place_to_enter(directory, bucket)
+                    if place >= 0:
+                        target = bucket
                 if held >> FULL_BIT == _ZERO:
                     if target != 0 or full >= full_max:
                         break
@@ -246,7 +268,7 @@ def see(
                     full += np.int64(1)
                 bucket = bucket_after(table, mask, bucket)
             if repeats:
-                new[at] = 0
+                store_u8(new, at, _ZERO)
                 continue
             if target == 0 or kept >= room or (is_bytes and used + length > size):
                 stop = at
@@ -280,7 +302,7 @@ def see(
                 store_i64(chunk_of(directory, newer - np.int64(1)), CHUNK_LINKED, 1)
             else:
                 enter(target, place, half, number)
-            new[at] = 1
+            store_u8(new, at, _ONE)
         row += count
     head[HEAD_COUNT], head[HEAD_USED], head[HEAD_HIGH] = kept, used, high
     head[HEAD_KEYS], head[HEAD_REUSED], head[HEAD_FULL] = keys, reused, full
@@ -288,8 +310,8 @@ def see(
 
 
 @kernel(
-    "int64(int64, int64, boolean, int64, int64, int64, int64, int64, int64, ints, uint64, int64, int64, int64,"
-    " int64[::1], int64, uint8[::1])"
+    "int64(int64, int64, boolean, int64, int64, int64, int64, int64, int64, int64, uint64, int64, int64, int64,"
+    " int64[::1], int64, int64)"
 )
 def see_rows(
     first_row: I64,
@@ -301,14 +323,14 @@ def see_rows(
     end: I64,
     validity: I64,
     bit: I64,
-    times: Int64s,
+    times: I64,
     within: I64,
     table: I64,
     mask: I64,
     directory: I64,
     head: Int64s,
     scratch: I64,
-    new: Flags,
+    new: I64,
 ) -> I64:
     """Says of rows [first_row, rows) which are new, and keeps these; returns the row it stopped at.
 
@@ -317,13 +339,13 @@ def see_rows(
     Args:
         is_bytes: keys are byte strings, at `offsets` and `data`, which may be read up to `end`; else they are
             words, at `values`, and `validity` and `bit` say which are null.
-        times: of all rows, ns.
+        times: address of those of all rows, ns.
         within: a row repeats one of its key that is no further away than this, ns.
         table, mask: address of the buckets, and one less than how many there are.
         directory: address of the chunks.
         head: see HEAD_CHUNK.
         scratch: address of two times BLOCK words.
-        new: becomes by row 1 where it is new, else 0.
+        new: address of a byte a row, which becomes 1 where it is new, else 0.
     """
     if is_bytes:
         return see(
@@ -346,32 +368,33 @@ def forget_chunk(directory: I64, chunk: I64, count: I64, table: I64, mask: I64) 
     gone = np.int64(0)
     words = directory + chunk * np.int64(8 * CHUNK_WORDS)
     records, nulls = load_i64(words, CHUNK_RECORDS), load_i64(words, CHUNK_NULLS)
-    for begin in range(0, count, BLOCK):
-        end = min(begin + np.int64(BLOCK), count)
-        for at in range(begin, end):
-            half = half_of(load_u64(records + at * _RECORD, RECORD_WORD), load_u8(nulls, at) != _ZERO)
+    for at in range(-AHEAD, count):
+        ahead = at + np.int64(AHEAD)
+        if ahead < count:
+            half = half_of(load_u64(records + ahead * _RECORD, RECORD_WORD), load_u8(nulls, ahead) != _ZERO)
             prefetch(bucket_of(table, mask, half))
-        for at in range(begin, end):
-            record = records + at * _RECORD
-            number = (chunk << _CHUNK_BITS) + at + np.int64(1)
-            older, newer = older_of(record), newer_of(record)
-            if older != 0:
-                before = record_of(directory, older - np.int64(1))
-                link(before, older_of(before), newer)
-            if newer != 0:
-                after = record_of(directory, newer - np.int64(1))
-                link(after, older, newer_of(after))
-                continue
-            half = half_of(load_u64(record, RECORD_WORD), load_u8(nulls, at) != _ZERO)
-            bucket, place = bucket_of(table, mask, half), np.int64(0)
-            while np.int64(load_u64(bucket, place + 1) & _LOW_HALF) != number:
-                place += np.int64(1)
-                if place == BUCKET_ENTRIES:
-                    bucket, place = bucket_after(table, mask, bucket), np.int64(0)
-            if older != 0:
-                store_u64(bucket, place + 1, (half << _HALF) | np.uint64(older))
-            else:
-                store_u64(bucket, 0, load_u64(bucket, 0) & ~(_BYTE << np.uint64(8 * place)))
-                store_u64(bucket, place + 1, _ZERO)
-                gone += np.int64(1)
+        if at < 0:
+            continue
+        record = records + at * _RECORD
+        number = (chunk << _CHUNK_BITS) + at + np.int64(1)
+        older, newer = older_of(record), newer_of(record)
+        if older != 0:
+            before = record_of(directory, older - np.int64(1))
+            link(before, older_of(before), newer)
+        if newer != 0:
+            after = record_of(directory, newer - np.int64(1))
+            link(after, older, newer_of(after))
+            continue
+        half = half_of(load_u64(record, RECORD_WORD), load_u8(nulls, at) != _ZERO)
+        bucket, place = bucket_of(table, mask, half), np.int64(0)
+        while np.int64(load_u64(bucket, place + 1) & _LOW_HALF) != number:
+            place += np.int64(1)
+            if place == BUCKET_ENTRIES:
+                bucket, place = bucket_after(table, mask, bucket), np.int64(0)
+        if older != 0:
+            store_u64(bucket, place + 1, (half << _HALF) | np.uint64(older))
+        else:
+            store_u64(bucket, 0, load_u64(bucket, 0) & ~(_BYTE << np.uint64(8 * place)))
+            store_u64(bucket, place + 1, _ZERO)
+            gone += np.int64(1)
     return gone

@@ -145,6 +145,7 @@ class SlotTable(PaneStore):
 
     def __init__(self, key_fields: Sequence[pa.Field], plan: AccumulatorPlan) -> None:
         super().__init__(key_fields, plan)
+        self._notes_keys = True
         self.slots: Int64s = np.empty(0, dtype=np.int64)
         self._found: Int64s = self.slots
         self._same_start: Int64s = np.full(layout.CHUNK, _START, dtype=np.int64)

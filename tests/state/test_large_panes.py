@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from streamlib import col
 from streamlib.aggregates import AccumulatorPlan, Count, Max, Min
 from streamlib.aggregates.accumulators import NO_FLOAT
 from streamlib.state import PaneStore, Tumbling, moved_into, panes, record_memory
-from streamlib.state.pane import address
+from streamlib.state.pane import Pane, address
 from streamlib.state.probe import split_entries
 
 PLACES = 16
@@ -77,6 +78,26 @@ def test_parts_together_are_the_pane(kind: str, monkeypatch: pytest.MonkeyPatch)
     counted = dict(zip(whole.keys.column(0).to_pylist(), whole.results()[0].to_pylist(), strict=True))
     want = {row["values"]: row["counts"] for row in keys.value_counts().to_pylist()}
     assert counted == want
+
+
+@pytest.mark.parametrize("kind", ["int64", "text"])
+def test_rows_are_fetched_ahead_of_whichever_panes_are_open(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Pane, "is_large", True)  # so that all the ways of large panes are gone, in small ones
+    plan = AccumulatorPlan([(Count(), None, None)])
+    store = PaneStore([pa.field("key", keys_of(kind, np.arange(1)).type)], plan)
+    dice, want = np.random.default_rng(9), Counter[tuple[int, Any]]()
+    for rows, spread in [(3_000, 1), (3_001, 40), (15, 40), (5_000, 200), (1, 1)]:
+        keys = keys_of(kind, dice.integers(0, 2_000, rows))
+        times = dice.integers(0, spread, rows)
+        store.add(pa.RecordBatch.from_arrays([keys], ["key"]), Tumbling(10), [], times)
+        want.update(zip((times // 10 * 10).tolist(), keys.to_pylist(), strict=True))
+    found = {}
+    for closed in store.close(1_000):
+        counted = zip(closed.keys.column(0).to_pylist(), closed.results()[0].to_pylist(), strict=True)
+        found.update({(closed.start, key): count for key, count in counted})
+    assert found == want
 
 
 @pytest.mark.slow
