@@ -189,3 +189,17 @@ def test_differential_words_side_by_side_are_those_that_were_added(seed: int) ->
         for found, column in zip(rows.take(asked), wanted, strict=True):
             found.validate(full=True)
             assert found.equals(column)
+
+
+def test_a_store_without_columns_of_words_gives_its_texts() -> None:
+    store = AsOfStore([pa.field("k", pa.int64())], [pa.field("text", pa.string())])
+    store.add(pa.record_batch({"k": [1, 2, 1]}), [pa.array(["a", "b", "c"])], np.array([10, 20, 30]))
+    for times, wanted in (([15, 40, 5], ["a", "c", None]), ([25, 35, 20], [None, "c", None])):
+        slots = store.slots_of(pa.record_batch({"k": [1, 1, 1]}))
+        found = store.match(slots, np.array(times), BACKWARD, True, UNLIMITED)
+        assert store.values(found)[0].to_pylist() == wanted
+        store.drop(30, 30, False)
+    words = WordRows([])
+    words.append([])
+    words.keep(np.array([4, 7]))
+    assert words.take(np.array([0, -1, 1])) == []

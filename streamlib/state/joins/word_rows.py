@@ -77,11 +77,11 @@ class WordRows:
 
     def take(self, places: Int64s, bits: pa.Buffer | None = None) -> list[pa.Array]:
         """The columns of the rows at `places`; null where one is negative: `bits`, where they are known."""
+        if not self._kinds:
+            return []
         if not self._rows:
             assert (places < 0).all(), "nothing was kept"
             return [pa.nulls(len(places), kind) for kind in self._kinds]
-        if not self._kinds:
-            return []
         bits = present_bits(places) if bits is None else bits
         outs = [lasting_room(len(places)) for _ in self._kinds]
         to = np.array([address(out) for out in outs], dtype=np.int64)
@@ -93,6 +93,8 @@ class WordRows:
 
     def keep(self, places: Int64s) -> None:
         """Keeps the rows at `places` only; their places are 0, 1, 2 and so on from now."""
+        if not self._kinds:
+            return
         self._words, self._rows = self._words[places], len(places)
         self._valid = {place: valid[places] for place, valid in self._valid.items()}
 
