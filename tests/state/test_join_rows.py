@@ -146,6 +146,15 @@ def test_rows_that_crowd_in_one_stretch_of_time_are_sorted_first(direction: int)
     assert found[order].tolist() == [int(row) for row in singly]
 
 
+def test_rows_whose_only_values_are_no_words_are_found() -> None:
+    store = AsOfStore([pa.field("k", pa.int64())], [pa.field("t", pa.string()), pa.field("b", pa.bool_())])
+    store.add(
+        pa.record_batch({"k": [1, 1]}), [pa.array(["a", None]), pa.array([True, False])], np.array([1, 2])
+    )
+    found = store.match(store.slots_of(pa.record_batch({"k": [1, 1]})), np.array([2, 1]), BACKWARD, True, -1)
+    assert [column.to_pylist() for column in store.values(found)] == [[None, "a"], [False, True]]
+
+
 def test_a_key_with_most_of_the_rows_is_matched_in_a_rough_order() -> None:
     """The notes of stretches lead too far away; and before that, among many keys, they do not."""
     random = np.random.default_rng(9)
