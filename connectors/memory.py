@@ -15,7 +15,7 @@ BLOCK_ROWS = 65_536
 """The least rows of one block of a table in memory, where nothing else is asked for."""
 BLOCK_ROWS_MAX = 1 << 20
 BLOCK_BYTES_MAX = 64 * 1024 * 1024
-SHARES = 16
+SHARES = 8
 """A block of a large table is this part of the rows that are left: so several workers end together."""
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 
 from streamlib.observe.report import Report, report_of
+from streamlib.runtime.allocation import keep_freed_memory
 from streamlib.runtime.execute import Execution
 from streamlib.runtime.inline import run_inline, wait_for_sources
 from streamlib.runtime.threads import run_threads
@@ -37,6 +38,7 @@ def drive(
     from streamlib.observe.progress import Progress
 
     before = compilations()
+    keep_freed_memory()
     try:
         execution.open()
         opened()

@@ -99,6 +99,11 @@ class Nursery:
             descriptor = directory.entered(int(self._lists[2, number]))
             yield Pane.of(descriptor, self._tables[number], self._records[number])
 
+    def outgrown(self, slots: int) -> None:
+        """A pane has room for so many slots now: spare ones with less would have to grow too, and go."""
+        if self._words[SPARE_LIMIT] < slots:
+            self._words[SPARE_LEFT] = 0
+
     def limit(self, room: int) -> None:
         """Leaves no more spare panes to the kernels than the directory has room for."""
         self._words[SPARE_LEFT] = min(int(self._words[SPARE_LEFT]), max(room, 0))

@@ -201,16 +201,17 @@ class Pane:
         """Bytes reserved, with the key columns and the values beside the records."""
         columns = sum(chunk.nbytes for chunk in self.keys) + sum(store.nbytes for store in self.values)
         columns += sum(kept.nbytes for kept in self.collected)
-        records = self._room * self._records[:1].nbytes + int(self.descriptor[PANE_ARENA_USED])
+        records = self.room * self._records[:1].nbytes + int(self.descriptor[PANE_ARENA_USED])
         return int(self._table.nbytes + records + columns)
 
     @property
     def is_large(self) -> bool:
         """Whether its table or records are too large for the second-level cache."""
-        return self._room * self._records[:1].nbytes > _LARGE
+        return self.room * self._records[:1].nbytes > _LARGE
 
     @property
-    def _room(self) -> int:
+    def room(self) -> int:
+        """How many slots it takes as it is."""
         return min(len(self._records), table_room(len(self._table)))
 
     def grow(self) -> None:
@@ -251,6 +252,6 @@ class Pane:
         words[PANE_TABLE] = address(self._table)
         words[PANE_MASK] = len(self._table) - 1
         words[PANE_RECORDS] = address(self._records)
-        words[PANE_LIMIT] = self._room
+        words[PANE_LIMIT] = self.room
         words[PANE_ARENA] = address(self._arena)
         words[PANE_ARENA_SIZE] = len(self._arena)

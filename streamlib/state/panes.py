@@ -268,7 +268,7 @@ class PaneStore:
         self._directory.remove(pane)
         self._large.discard(pane.number)
         self._call[layout.CALL_PREFETCH] = 1 if self._large else 0
-        self._slots_expected = pane.count
+        self._slots_expected = max(pane.count, self._slots_expected * 3 // 4)
         return pane
 
     def close(self, before: int) -> Iterator[Closed]:
@@ -341,8 +341,7 @@ class PaneStore:
         if len(self._notes) < rows and self._notes_keys:
             self._notes = np.empty((max(rows, 2 * len(self._notes)), 2), dtype=np.int64)
             self._call[layout.CALL_NOTES] = address(self._notes)
-        report = self._report
-        report[layout.REPORT_NOTES] = 0
+        self._report[layout.REPORT_NOTES] = 0
         self._want_places(rows)
         row = 0
         while True:
@@ -358,7 +357,7 @@ class PaneStore:
         if self._winners is not None:
             self._winners.settle(self._panes)
             self._winners.end()
-        if noted := int(report[layout.REPORT_NOTES]):
+        if noted := int(self._report[layout.REPORT_NOTES]):
             self._keep_keys(keys, self._notes[:noted])
 
     def _served(self, begin: int, end: int) -> None:
@@ -394,12 +393,13 @@ class PaneStore:
         pane: Pane = self._open(start) if reason == layout.NO_PANE else self._panes[start]
         if reason == layout.NO_PANE:
             if self.opens_spares and self.plain and self._slots_expected:
-                room = self._directory.room() - 1
-                self._next_number += self._nursery.refill(self._slots_expected, self._next_number, room)
+                slots, room = self._slots_expected, self._directory.room() - 1
+                self._next_number += self._nursery.refill(slots, self._next_number, room)
         elif reason == layout.PANE_FULL:
             if self._winners is not None:
                 self._winners.settle(self._panes)  # while the records are where the notes say
             pane.grow()
+            self._nursery.outgrown(pane.room)
         else:
             assert reason == layout.ARENA_FULL
             pane.grow_arena(int(self._report[layout.REPORT_NEED]))
@@ -408,8 +408,8 @@ class PaneStore:
             self._call[layout.CALL_PREFETCH] = 1
 
     def _open(self, start: int) -> Pane:
-        if not self._slots_expected and self._panes:  # no window has closed yet
-            self._slots_expected = max(pane.count for pane in self._panes.values())
+        if self._panes:  # those that have closed may have been parts of windows
+            self._slots_expected = max(self._slots_expected, *(p.count for p in self._panes.values()[-4:]))
         pane = self._new_pane(start)
         if self._collecting is not None:
             self._collecting.open(pane)

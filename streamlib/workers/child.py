@@ -21,6 +21,7 @@ from streamlib.graph import BuildContext, Plan, SinkNode
 from streamlib.graph.node import SinkOperator
 from streamlib.graph.plan import Step
 from streamlib.kernels import compilations
+from streamlib.runtime.allocation import keep_freed_memory
 from streamlib.runtime.splits import POLL_SECONDS
 from streamlib.runtime.worker import Status, Worker
 from streamlib.workers.failures import to_values
@@ -146,6 +147,7 @@ class WorkerProcess:
     def _init(self, _: int, message: Message) -> None:
         about, part = message.values[1], message.parts[0]
         if self.alone:
+            keep_freed_memory()
             _resemble(about)
         try:
             plan, options = read_plan(about["plan"], part)

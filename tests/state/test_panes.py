@@ -12,6 +12,7 @@ import pytest
 
 from streamlib.aggregates import AccumulatorPlan, Count, Sum
 from streamlib.state import PaneStore, Tumbling
+from streamlib.state.pane import Pane
 
 PLAN = AccumulatorPlan([(Count(), None, None), (Sum(), 0, pa.int64())], ["volume"])
 
@@ -55,6 +56,23 @@ def test_keys_come_out_in_the_order_they_were_first_met() -> None:
     store = store_of(pa.string())
     add(store, pa.array(["b", None, "a", "b", "c"]))
     assert store.pop(0).keys.column(0).to_pylist() == ["b", None, "a", "c"]
+
+
+def test_a_window_is_expected_to_have_as_many_keys_as_whole_ones_before_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    grown: list[int] = []
+    grow = Pane.grow
+    monkeypatch.setattr(Pane, "grow", lambda pane: (grown.append(pane.start), grow(pane)))
+    store = store_of(pa.int64())
+    windows = {0: 5, 10: 1000, 20: 1000, 30: 1000, 40: 5, 50: 1000, 60: 1000}  # 0 and 40 are cut by blocks
+    for start, keys in windows.items():
+        for begin in range(0, keys, 250):
+            rows = pa.array(range(begin, min(begin + 250, keys)))
+            add(store, rows, np.full(len(rows), start, dtype=np.int64))
+        if start == 40:
+            assert [len(counts(store, closed)) for closed in (0, 10, 20, 30, 40)] == [5, 1000, 1000, 1000, 5]
+    assert set(grown) == {10}
 
 
 def test_many_panes_opened_and_closed_in_any_order() -> None:
