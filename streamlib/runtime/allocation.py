@@ -28,7 +28,9 @@ def keep_freed_memory() -> bool:
     What the environment says about malloc (``MALLOC_TRIM_THRESHOLD_``, ``GLIBC_TUNABLES`` and so on)
     stands: then nothing is changed.
     """
-    if any(name in os.environ for name in _USERS_OWN) or "glibc.malloc" in os.environ.get("GLIBC_TUNABLES", ""):
+    if any(name in os.environ for name in _USERS_OWN) or "glibc.malloc" in os.environ.get(
+        "GLIBC_TUNABLES", ""
+    ):
         return False
     if "CS_GNU_LIBC_VERSION" not in getattr(os, "confstr_names", {}):
         return False

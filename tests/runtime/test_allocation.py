@@ -34,7 +34,9 @@ glibc = pytest.mark.skipif(
 
 def faults_of_batches(**environment: str) -> tuple[str, int]:
     """Whether malloc was told, and the page faults of twenty batches of 2,048 pages, in a new process."""
-    clean = {name: value for name, value in os.environ.items() if "MALLOC" not in name and "TUNABLES" not in name}
+    clean = {
+        name: value for name, value in os.environ.items() if "MALLOC" not in name and "TUNABLES" not in name
+    }
     done = subprocess.run(
         [sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True, env=clean | environment
     )
