@@ -8,7 +8,7 @@ the hidden column `mark` only when some row is behind its own.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import ClassVar
 
@@ -34,7 +34,7 @@ from streamlib.eventtime.splits import PerValues, Suspect
 from streamlib.graph import BuildContext, Node
 from streamlib.graph.plan import topological
 from streamlib.kernels.marks import advance, advance_splits
-from streamlib.kernels.times import event_times
+from streamlib.kernels.times import Glance, event_times, glance
 from streamlib.operators.map_async.node import MapAsyncNode
 
 POSITION_BITS = 40
@@ -133,7 +133,7 @@ class EventTimeNode(Node):
 
 
 class EventTimeOperator(Operator):
-    """Holds the batches of one block until it is the block's turn, then stamps and lets them go."""
+    """Stamps the batches of a block when it is the block's turn; until then they are held."""
 
     def __init__(self, node: EventTimeNode, context: BuildContext) -> None:
         self.node = node
@@ -142,22 +142,38 @@ class EventTimeOperator(Operator):
         self.refuse = context.refuse
         self.workers = context.workers
         self.place: int | None = None
-        self.held: list[tuple[Batch, Int64s]] = []
+        self.held: list[tuple[Batch, Int64s | Glance]] = []
         self.behind = 0
+        self.delay = MAX_TIME if node.max_delay is None else node.max_delay
+        self.at_once = self.workers == 1 and node.max_jump is None
+        self.glances = not node.per and node.max_jump is None
 
     def on_batch(self, batch: Batch, side: int = 0) -> Sequence[Output]:
-        """Reads the times; the rows leave at the end of their block."""
-        self.held.append((batch, self._times(batch)))
+        """A lone worker stamps the rows and lets them go; else they leave at the end of their block.
+
+        Until then only what their marks need is read of their times: the times themselves are
+        written when the next step wants them, and are in the cache then.
+        """
+        origin, clock = batch.origin, self.clock
+        if self.at_once and origin is not None and not self.held and clock is not None:
+            if clock.is_turn(origin.split, origin.block):
+                split = clock.splits[origin.split]
+                return (self._stamp(batch, self._times(batch), split, origin.split),)
+        glanced = glance(self._column(batch), self.delay) if self.glances else None
+        self.held.append((batch, self._times(batch) if glanced is None else glanced))
         return ()
 
     def check(self, batch: Batch, side: int = 0) -> None:
         """Raises for a row without an event time, or with one that does not fit."""
         self._times(batch)
 
-    def _times(self, batch: Batch) -> Int64s:
+    def _column(self, batch: Batch) -> pa.Array:
         if self.place is None:  # rows may have fewer columns than their step gives
             self.place = batch.rows.schema.get_field_index(self.node.column)
-        column = batch.rows.column(self.place)
+        return batch.rows.column(self.place)
+
+    def _times(self, batch: Batch) -> Int64s:
+        column = self._column(batch)
         if column.null_count:
             row = int(np.flatnonzero(np.asarray(pc.is_null(column)))[0])
             null = DataError(
@@ -193,7 +209,7 @@ class EventTimeOperator(Operator):
         if self.node.max_jump is None:
             passed = [self._stamp(batch, times, split, number) for batch, times in held]
             clock.pass_block(number)
-            return passed
+            return map(self._timed, passed)
         refused: list[tuple[Suspect, DataError]] = []
         passed = [
             self._stamp(part, part_times, split, number)
@@ -203,17 +219,26 @@ class EventTimeOperator(Operator):
         clock.pass_block(number)
         return chain(passed, self._refused(refused))
 
-    def _stamp(self, batch: Batch, times: Int64s, split: SplitTime, number: int) -> Batch:
-        node = self.node
+    def _timed(self, batch: Batch) -> Batch:
+        """A stamped batch with its times, where it has none yet."""
+        return batch if batch.time is not None else replace(batch, time=self._times(batch))
+
+    def _stamp(self, batch: Batch, times: Int64s | Glance, split: SplitTime, number: int) -> Batch:
+        """The batch with its marks and order, of which the split takes note; without its times where a glance does."""
+        node, delay = self.node, self.delay
         order = None
         if self.needs_order:
             order = (number << POSITION_BITS) + split.rows
-        split.rows += len(times)
+        split.rows += len(batch)
         assert split.rows < 1 << POSITION_BITS and number < 1 << (63 - POSITION_BITS)
+        if isinstance(times, Glance):
+            if not times.behind and times.low >= max(split.floor, add_time(split.max_time, -delay)):
+                split.max_time = max(split.max_time, times.high)
+                return Batch(batch.rows, None, None, order, batch.origin)
+            times = self._times(batch)
         if node.per:
             marks, behind = self._advance_per(batch, times, split)
         else:
-            delay = MAX_TIME if node.max_delay is None else node.max_delay
             progress = advance(times, split.max_time, split.floor, delay)
             if progress.behind and split.floor != MIN_TIME:
                 split.late_entry_rows += (
