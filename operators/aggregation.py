@@ -252,8 +252,10 @@ def from_input(node: Node) -> tuple[bool, bool]:
     """
     if node.gives_order or not node.inputs:
         return True, True
-    if isinstance(node, SideNode):
+    if isinstance(node, SideNode) and not node.has_results:
         behind = node.inputs[0].inputs
+    elif isinstance(node, SideNode):
+        return from_input(node.inputs[0])
     elif node.state_bound() != "none":
         return False, False
     else:
