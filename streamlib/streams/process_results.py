@@ -42,9 +42,7 @@ class ProcessedStream(KeyedStream):
                 hint=f"did you mean {near[0]!r}?" if near else None,
             )
         return KeyedStream(
-            SideNode(
-                inputs=(self._node,), at=user_location(), tag=name, side_schema=schema, has_results=True
-            )
+            SideNode(inputs=(self._node,), at=user_location(), tag=name, side_schema=schema, has_results=True)
         )
 
     @property
