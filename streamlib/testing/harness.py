@@ -75,9 +75,9 @@ class Harness:
     def restored(self, state: State) -> Harness:
         """A fresh operator of the same step that has taken in `state`, in pieces, as the runtime hands it over."""
         fresh = _made(self.node, self.context)
-        for name, table in state.items():
-            half = table.num_rows // 2
-            for piece in (table.slice(0, half), table.slice(half)):
+        for name, rows in state.items():
+            half = rows.num_rows // 2
+            for piece in (rows.slice(0, half), rows.slice(half)):
                 fresh.operator.restore({name: piece})
         return fresh
 
