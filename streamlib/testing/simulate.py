@@ -14,10 +14,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
-
-import pyarrow as pa
 
 from streamlib.contracts import Split
 from streamlib.errors import UserFunctionError
@@ -85,7 +82,7 @@ class Attempt:
             new_loop=partial(SteppedLoop, self.clock),
         )
         self.execution = Execution(self.graph.sinks, settings.workers, options)
-        self.resume = None if resume is None else _in_pieces(resume, self.dice.choice((1, 2, 1_000)))
+        self.resume = resume
         self.stop_at = self.dice.randint(0, 200) if scenario.stops != "end" and not dies else -1
         self.stop_number: int | None = None
 
@@ -153,18 +150,6 @@ class Attempt:
         self.jumps += 1
         self.clock.jump()
         return self.jumps < JUMPS_MAX
-
-
-def _in_pieces(checkpoint: Checkpoint, rows: int) -> Checkpoint:
-    """The checkpoint with tables of so many rows a piece: a step takes its state in however it comes."""
-    states = {
-        where: {
-            name: pa.Table.from_batches(table.to_batches(max_chunksize=rows), table.schema)
-            for name, table in state.items()
-        }
-        for where, state in checkpoint.states.items()
-    }
-    return replace(checkpoint, states=states)
 
 
 def simulate(seed: int) -> Scenario:
