@@ -36,6 +36,7 @@ from streamlib.testing.specs import (
     Union,
     Windowed,
     all_specs,
+    has_siblings,
     inputs_of,
 )
 
@@ -82,10 +83,10 @@ def run_model(
             if spec.updates:
                 first, _ = _aggregate(made[id(spec.input)], replace(spec, lateness=0), None)
                 made[id(spec)] = _changes(first, made[id(spec)], spec)
-        elif isinstance(spec, Late):
-            made[id(spec)] = late[id(spec.step)][spec.side]
-        elif isinstance(spec, Side):
-            made[id(spec)] = beside[id(spec.step)]
+        elif isinstance(spec, Late | Side):
+            rows = late[id(spec.step)][spec.side] if isinstance(spec, Late) else beside[id(spec.step)]
+            parted = not isinstance(spec.step, Windowed) and any(map(has_siblings, inputs_of(spec.step)))
+            made[id(spec)] = [replace(row, split=None) for row in rows] if parted else rows
         elif isinstance(spec, Filled):
             made[id(spec)] = filled(made[id(spec.window)], spec)
         else:

@@ -29,6 +29,7 @@ from streamlib.testing.specs import (
     Timed,
     Union,
     Windowed,
+    all_specs,
     inputs_of,
 )
 
@@ -85,8 +86,7 @@ class _Draw:
 
     def late_rows(self) -> Spec:
         """Rows that are late for a step that keeps their columns."""
-        steps: list[Callable[[], Windowed | Deduped | Rolled | Joined]] = [
-            self.window,
+        steps: list[Callable[[], Deduped | Rolled | Joined]] = [
             lambda: self.deduped(self.stream),
             lambda: Rolled(self.stream, self.keys(), "rows", 2, self.late()),
             lambda: Joined(self.stream, self.rows(), ("k",), "inner", 0, self.span(), self.late()),
@@ -100,12 +100,8 @@ class _Draw:
         if windows and self.dice.random() < 0.4:
             return self.dice.choice(windows)
         plan = self.dice.choice(tuple(PLANS))
-        return shaped(
-            self.dice,
-            Windowed(self.rows(), self.dice.choice(KEYS), self.span(), 0, self.late(), plan),
-            self.unit,
-            with_rows=False,
-        )
+        window = Windowed(self.rows(), self.dice.choice(KEYS), self.span(), 0, self.late(), plan)
+        return fit(shaped(self.dice, window, self.unit, with_rows=False))
 
     def deduped(self, rows: Spec) -> Deduped:
         """One row of each id."""
@@ -148,8 +144,16 @@ class _Draw:
             and not (window.kind == "session" and window.every)
         ):
             window = replace(window, updates=True, lateness=0)
-        found.append(window)
+        found.append(fit(window))
         return found
+
+
+def fit(window: Windowed) -> Windowed:
+    """The window, or one without `first` and `last` where these would have no order: the engine refuses it."""
+    from_sides = any(isinstance(each, Late | Side) for each in all_specs((window,)))
+    if window.plan == "edges" and from_sides and (window.updates or window.kind in ("hopping", "cumulative")):
+        return replace(window, plan="sums")
+    return window
 
 
 def keys_of(spec: Spec) -> tuple[str, ...]:
@@ -244,7 +248,7 @@ def _early(draw: _Draw) -> list[Spec]:
     window = draw.window()
     if window.kind == "session" and (window.every or window.lateness):
         window = replace(window, every=0)
-    return [replace(window, updates=True, early=draw.span())]
+    return [fit(replace(window, updates=True, early=draw.span()))]
 
 
 def _joined_results(draw: _Draw) -> list[Spec]:

@@ -252,6 +252,8 @@ PLANS: dict[str, tuple[tuple[str, str, str | None], ...]] = {
 
 ROW_FUNCTIONS = ("keep_large", "keep_keyed", "keep_valued", "add_one", "double", "same", "drop_even", "twice")
 """Steps on single rows; `twice` gives two rows for one."""
+BATCH_FUNCTIONS = ("same", "drop_even", "twice")
+"""Those of them that are functions of batches."""
 
 
 def inputs_of(spec: Spec) -> tuple[Spec, ...]:
@@ -282,6 +284,23 @@ def all_specs(sinks: tuple[Spec, ...]) -> list[Spec]:
     for sink in sinks:
         visit(sink)
     return list(found.values())
+
+
+def has_siblings(spec: Spec) -> bool:
+    """Whether several rows may stem from one row of the input, so that their order is that of arrival.
+
+    That lasts until they go to the workers of their keys, and from there to others.
+    """
+    if isinstance(spec, Apply):
+        return spec.function in BATCH_FUNCTIONS or has_siblings(spec.input)
+    if isinstance(spec, Union):
+        branches = [{id(each) for each in all_specs((source,))} for source in spec.inputs]
+        if len(set().union(*branches)) < sum(map(len, branches)):
+            return True
+        return any(map(has_siblings, spec.inputs))
+    if isinstance(spec, Late) or (isinstance(spec, Side) and isinstance(spec.step, Deduped)):
+        return any(map(has_siblings, inputs_of(spec.step)))
+    return False
 
 
 def describe(spec: Spec) -> str:
