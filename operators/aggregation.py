@@ -19,7 +19,6 @@ from streamlib.aggregates import AccumulatorPlan, Custom
 from streamlib.elements import Batch
 from streamlib.errors import BuildError, DataError
 from streamlib.expr import Expr, Program, col, factors_of
-from streamlib.graph import Node, SideNode
 from streamlib.kernels.columns import Product, decoded, decoded_type
 
 Late = npt.NDArray[np.bool_]
@@ -243,20 +242,3 @@ def _evaluated(program: Program, rows: pa.RecordBatch, late: Late | None) -> lis
         if late is not None and error.row is not None:
             error.row = int(np.flatnonzero(~late)[error.row])
         raise
-
-
-def from_input(node: Node) -> tuple[bool, bool]:
-    """Whether all rows of a step, and whether some, are rows of the input: those carry an order and marks.
-
-    The others are results of stateful steps, which are ordered by time and then their visible columns.
-    """
-    if node.gives_order or not node.inputs:
-        return True, True
-    if isinstance(node, SideNode):
-        behind = node.inputs[0].inputs
-    elif node.state_bound() != "none":
-        return False, False
-    else:
-        behind = node.inputs
-    found = [from_input(source) for source in behind]
-    return all(whole for whole, _ in found), any(some for _, some in found)

@@ -24,7 +24,8 @@ from streamlib.expr import Expr, Program
 from streamlib.graph import BuildContext, Node, SourceNode
 from streamlib.graph.plan import topological
 from streamlib.kernels.columns import decoded, decoded_type
-from streamlib.operators.aggregation import Late, from_input
+from streamlib.operators.aggregation import Late
+from streamlib.operators.input_rows import from_input
 from streamlib.state import Order, OrderedBuffer
 
 

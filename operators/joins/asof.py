@@ -29,7 +29,7 @@ from streamlib.elements import format_duration
 from streamlib.errors import BuildError, TypeMismatchError
 from streamlib.graph import BuildContext, Node, SourceNode
 from streamlib.graph.plan import topological
-from streamlib.operators.aggregation import from_input
+from streamlib.operators.input_rows import from_input
 from streamlib.operators.joins.sides import (
     LEFT,
     RIGHT,

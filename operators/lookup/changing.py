@@ -25,7 +25,7 @@ from streamlib.contracts import Operator, Output
 from streamlib.elements import Batch
 from streamlib.errors import BuildError
 from streamlib.graph import BuildContext, Node
-from streamlib.operators.aggregation import from_input
+from streamlib.operators.input_rows import from_input
 from streamlib.operators.joins.asof import AsOfJoinNode
 from streamlib.operators.joins.asof_operator import AsOfJoinOperator
 from streamlib.operators.joins.sides import LEFT, RIGHT, right_names

@@ -24,10 +24,10 @@ from streamlib.errors import BuildError, UserFunctionError
 from streamlib.expr import Expr
 from streamlib.graph import BuildContext
 from streamlib.kernels.columns import decoded_type
-from streamlib.operators.aggregation import from_input
 from streamlib.operators.functions.arrays import array_of
 from streamlib.operators.functions.callee import Callee
 from streamlib.operators.functions.row_arguments import RowArguments
+from streamlib.operators.input_rows import from_input
 from streamlib.operators.ordered import WaitingColumns
 from streamlib.operators.own_state.scan_function import KEPT, as_given, how, translated, usable
 from streamlib.operators.own_state.scan_order import refuse_retry

@@ -26,7 +26,7 @@ from streamlib.contracts import Operator
 from streamlib.errors import BuildError, TypeMismatchError
 from streamlib.expr import Expr
 from streamlib.graph import BuildContext, Node
-from streamlib.operators.aggregation import from_input
+from streamlib.operators.input_rows import from_input
 from streamlib.operators.joins.sides import key_fields, paired_keys, plain_schema
 from streamlib.operators.ordered import OrderedNode
 from streamlib.operators.process.methods import FIRST, ProcessorClass

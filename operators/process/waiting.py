@@ -244,10 +244,12 @@ class Waiting:
                 )
             )
             chosen = min(copies)
-            if side in self._copies and self._copies[side] <= chosen:
+            known = self._copies.get(side, chosen)
+            if known < chosen:
                 return
+            if known > chosen:
+                self._buffers[side].release(None)
             self._copies[side] = chosen
-            self._buffers[side].release(None)
             table = table.filter(pa.array([copy == chosen for copy in copies]))
             table = table.select(list(range(table.num_columns - 2)))
         self._schemas[side] = pa.schema(list(table.schema)[:-2])

@@ -30,7 +30,8 @@ from streamlib.expr import Expr
 from streamlib.graph import BuildContext, Node, SourceNode
 from streamlib.graph.plan import topological
 from streamlib.kernels.columns import decoded_type
-from streamlib.operators.aggregation import Aggregation, from_input
+from streamlib.operators.aggregation import Aggregation
+from streamlib.operators.input_rows import from_input
 from streamlib.operators.tables.table_step import CHANGE, TableStep
 
 Int64s = npt.NDArray[np.int64]

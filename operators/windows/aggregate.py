@@ -23,7 +23,8 @@ from streamlib.contracts import Operator, Output, State, Tagged, Window
 from streamlib.elements import Batch, Handed, add_time
 from streamlib.graph import BuildContext
 from streamlib.kernels.columns import Product
-from streamlib.operators.aggregation import InputColumns, Late, from_input
+from streamlib.operators.aggregation import InputColumns, Late
+from streamlib.operators.input_rows import from_input
 from streamlib.operators.windows.panes import FixedPanes, Missed, Panes
 from streamlib.operators.windows.results import ResultBuilder
 from streamlib.operators.windows.slices import SlicedPanes

@@ -186,6 +186,9 @@ class Corrections:
         if "shown" in state:
             self._scratch.restore(self._named(state["shown"]))
             for number in list(self._scratch.starts()):
+                others = self._shown.get(number)  # other keys of the same window
+                if others is not None:
+                    self._scratch.merge(self._scratch.rows_of([(others, number)]))
                 self._shown[number] = self._scratch.pop(number, partial=True)
 
     def _numbered(self, table: pa.Table) -> pa.Table:

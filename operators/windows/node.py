@@ -14,7 +14,8 @@ from streamlib.elements import format_duration
 from streamlib.errors import BuildError
 from streamlib.expr import Expr
 from streamlib.graph import BuildContext, Node
-from streamlib.operators.aggregation import Aggregation, from_input
+from streamlib.operators.aggregation import Aggregation
+from streamlib.operators.input_rows import from_input
 from streamlib.operators.windows.aggregate import MergeOperator, WindowOperator
 from streamlib.operators.windows.results import BOUNDS, bounds_type
 from streamlib.operators.windows.same_window import SameWindow, has_own_window

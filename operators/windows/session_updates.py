@@ -193,7 +193,8 @@ class SessionTableOperator(Operator):
                 self.shown.restore(state["shown"])
         if "previews" in state and state["previews"].num_rows:
             rows = state["previews"].combine_chunks().to_batches()[0]
-            self.previewed = Batch(rows, later(_int64s(Batch(rows), -2), self.node.window.gap) - 1)
+            shown = Batch(rows, later(_int64s(Batch(rows), -2), self.node.window.gap) - 1)
+            self.previewed = shown if self.previewed is None else joined([self.previewed, shown])
 
     def open_windows(self) -> tuple[int, int | None]:
         """Sessions that are open, and the end of the earliest, ns; with allowed lateness until that is over."""

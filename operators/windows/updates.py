@@ -20,7 +20,7 @@ from streamlib.contracts import Operator
 from streamlib.elements import format_duration
 from streamlib.errors import BuildError
 from streamlib.graph import BuildContext
-from streamlib.operators.aggregation import from_input
+from streamlib.operators.input_rows import from_input
 from streamlib.operators.tables.table_step import CHANGE, TableStep
 from streamlib.operators.windows.node import WindowAggregateNode
 from streamlib.operators.windows.results import BOUNDS

@@ -331,13 +331,18 @@ class SourceNode(Node):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class SideNode(Node):
-    """A side output of another node, such as `.late`. It has no operator: it is an edge with a tag."""
+    """A side output of another node, such as `.late`. It has no operator: it is an edge with a tag.
+
+    Attributes:
+        has_results: its rows are results, as those of the main output; else they are rows that came in.
+    """
 
     kind: ClassVar[str] = "side output"
     tag: str
     side_schema: pa.Schema
     side_time: str | None = None
     side_timed: bool | None = None
+    has_results: bool = False
 
     def derive_schema(self) -> pa.Schema:
         return self.side_schema

@@ -41,7 +41,9 @@ class ProcessedStream(KeyedStream):
                 expected=f"one of outputs=: {', '.join(node.outputs) or '(none)'}",
                 hint=f"did you mean {near[0]!r}?" if near else None,
             )
-        return KeyedStream(SideNode(inputs=(self._node,), at=user_location(), tag=name, side_schema=schema))
+        return KeyedStream(
+            SideNode(inputs=(self._node,), at=user_location(), tag=name, side_schema=schema, has_results=True)
+        )
 
     @property
     def late(self) -> Stream:

@@ -11,32 +11,27 @@ from typing import Any
 import pyarrow as pa
 
 from streamlib.eventtime import EventClock, IdlePolicy
-from streamlib.expr import Expr, col, count
+from streamlib.expr import col
 from streamlib.graph import SourceNode
 from streamlib.operators.event_time import EventTimeNode
-from streamlib.operators.windows.cumulative import CumulativeWindow
-from streamlib.operators.windows.hopping import HoppingWindow
-from streamlib.operators.windows.rows import RowHops, RowWindow
-from streamlib.operators.windows.same_window import SameWindow
-from streamlib.operators.windows.session import SessionWindow
-from streamlib.operators.windows.tumbling import TumblingWindow
 from streamlib.streams import Stream
+from streamlib.streams.table import Table
+from streamlib.testing.build_steps import built
 from streamlib.testing.list_source import Item, ListSource, Pause
 from streamlib.testing.manual_clock import ManualClock
 from streamlib.testing.scenario import Scenario, Settings
 from streamlib.testing.specs import (
-    PLANS,
-    RIGHT_COLUMNS,
     Apply,
-    Joined,
+    Filled,
+    Late,
     Read,
     RowData,
-    Scanned,
+    Side,
     Spec,
     Timed,
     Union,
-    Windowed,
     all_specs,
+    inputs_of,
 )
 from streamlib.testing.watched import ProbeNode, WatchedSink, rows_of
 
@@ -109,9 +104,12 @@ class Graph:
         self.scenario, self.settings, self.clock, self.hidden = scenario, settings, clock, hidden
         self.dice = random.Random(settings.seed)
         self.streams: dict[int, Stream] = {}
+        self.owners: dict[int, Any] = {}
         self.failures = 0
         for spec in all_specs(scenario.sinks):
-            stream = self._stream(spec)
+            made = self._made(spec)
+            self.owners[id(spec)] = made
+            stream = made.changes() if isinstance(made, Table) else made
             probe = ProbeNode(inputs=(stream._node,), dice=self.dice, stalls=settings.stalls)
             stream = type(stream)(probe)
             self.streams[id(spec)] = stream
@@ -119,7 +117,7 @@ class Graph:
             WatchedSink(inputs=(self.streams[id(spec)]._node,), sink=CollectSink()) for spec in scenario.sinks
         ]
 
-    def _stream(self, spec: Spec) -> Stream:
+    def _made(self, spec: Spec) -> Any:
         if isinstance(spec, Read):
             return Stream(SourceNode(source=self._source(spec.source)))
         if isinstance(spec, Apply):
@@ -140,24 +138,9 @@ class Graph:
         if isinstance(spec, Union):
             first, *others = (self.streams[id(s)] for s in spec.inputs)
             return first.union(*others)
-        if isinstance(spec, Windowed):
-            stream = self.streams[id(spec.input)]
-            if not spec.keys and stream._node.keys:
-                stream = stream.key_by()  # the result of a keyed window stays keyed
-            keyed = stream.key_by(*spec.keys) if spec.keys else stream
-            aggregates = {name: _aggregate(kind, over) for name, kind, over in PLANS[spec.plan]}
-            if spec.updates:
-                table = keyed.window(_window(spec), f"{spec.lateness}ns", emit="updates").agg(**aggregates)
-                return table.changes()
-            windowed = keyed.window(_window(spec), f"{spec.lateness}ns")
-            return windowed.top_n(spec.top, "v") if spec.top else windowed.agg(**aggregates)
-        if isinstance(spec, Scanned):
-            keyed = self.streams[id(spec.input)].key_by(*spec.keys)
-            return keyed.scan(_step, init=(0, 0), into=_SCANNED, allowed_lateness=f"{spec.lateness}ns")
-        if isinstance(spec, Joined):
-            return _joined(self.streams[id(spec.left)], self.streams[id(spec.right)], spec)
-        probe = self.streams[id(spec.window)]._node
-        return Stream(probe.inputs[0]).late
+        if isinstance(spec, Late | Side | Filled):  # these belong to the step itself, without its probe
+            return built(spec, [self.owners[id(source)] for source in inputs_of(spec)])
+        return built(spec, [self.streams[id(source)] for source in inputs_of(spec)])
 
     def _source(self, number: int) -> ListSource:
         splits: dict[str, list[Item]] = {}
@@ -217,8 +200,8 @@ class Graph:
             stream = stream.with_columns(v=col("v") * 2)
         else:
             stream = stream.map_batches(self._function(function), SCHEMA)
-        if self.scenario.fails_at is not None:
-            stream = stream.map_batches(self._fail, SCHEMA)
+        if self.scenario.fails_at is not None and "id" in stream.schema.names:
+            stream = stream.map_batches(self._fail, stream.schema)
         return stream
 
     def _fail(self, rows: pa.RecordBatch) -> pa.RecordBatch:
@@ -240,37 +223,3 @@ class Graph:
             return pa.RecordBatch.from_pylist(doubled, SCHEMA)
 
         return {"same": same, "drop_even": drop_even, "twice": twice}[name]
-
-
-def _window(spec: Windowed) -> Any:
-    if spec.kind == "hopping":
-        return HoppingWindow(spec.size, spec.every, spec.offset)
-    if spec.kind == "cumulative":
-        return CumulativeWindow(spec.size, spec.every, spec.offset)
-    if spec.kind == "session":
-        return SessionWindow(spec.size, spec.every or None)
-    if spec.kind == "rows":
-        return RowHops(spec.size, every=spec.every) if spec.every else RowWindow(spec.size)
-    return SameWindow() if spec.kind == "same" else TumblingWindow(spec.size, spec.offset)
-
-
-_SCANNED = {"count": "int64", "total": "int64"}
-
-
-def _step(state: tuple[int, int], n: int) -> tuple[tuple[int, int], tuple[int, int]]:
-    count, total = state[0] + 1, state[1] + n
-    return (count, total), (count, total)
-
-
-def _joined(left: Stream, right: Stream, spec: Joined) -> Stream:
-    other = right.select(*spec.keys, **RIGHT_COLUMNS)
-    on, lateness = list(spec.keys), f"{spec.lateness}ns"
-    if spec.how == "asof":
-        return left.asof_join(other, on=on, tolerance=f"{-spec.low}ns", allowed_lateness=lateness)
-    within = (f"{spec.low}ns", f"{spec.high}ns")
-    how: Any = spec.how
-    return left.join(other, on=on, within=within, how=how, allowed_lateness=lateness)
-
-
-def _aggregate(kind: str, column: str | None) -> Expr:
-    return count() if column is None else getattr(col(column), kind)()

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from streamlib.contracts import Operator, State, Tagged, Wait
 from streamlib.elements import MIN_TIME, Batch, BlockEnd, Origin, times_ns
+from streamlib.exchange import Partitioner
 from streamlib.graph import BuildContext, Node
 from streamlib.streams import Stream, Table
 from streamlib.testing.tables import rows_to_table, table
@@ -73,9 +74,14 @@ class Harness:
         return self.new_rows()
 
     def restored(self, state: State) -> Harness:
-        """A fresh operator of the same step that has taken in `state`."""
+        """A fresh operator of the same step that has taken in `state`, as from two workers with keys of their own."""
         fresh = _made(self.node, self.context)
-        fresh.operator.restore(state)
+        for name, saved in state.items():
+            keys = self.node.state_keys(name)
+            parts = Partitioner(keys or (), 2, everywhere=False)
+            for rows in saved.to_batches():
+                for _, part in sorted(parts.parts(Batch(rows)), key=lambda found: found[0]):
+                    fresh.operator.restore({name: pa.Table.from_batches([part.rows], saved.schema)})
         return fresh
 
     def rows(self, tag: str | None = None) -> pa.Table:

@@ -7,28 +7,38 @@ is to the rules, and every speed-up of the engine must agree with it.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from streamlib.testing.model_rows import BEFORE_ALL, ModelRow, order_of
-from streamlib.testing.model_steps import joined, scanned
+from streamlib.testing.model_joins import joined, paired
+from streamlib.testing.model_process import processed
+from streamlib.testing.model_rows import BEFORE_ALL, ModelRow, order_of, taken
+from streamlib.testing.model_steps import deduped, rolled, scanned, silent
+from streamlib.testing.model_tables import filled, ranked, tabled
+from streamlib.testing.model_windows import aggregated, bars, late_row, sessions, shown_late, windows_of
 from streamlib.testing.specs import (
-    PLANS,
     Apply,
+    Deduped,
+    Filled,
     Joined,
+    Late,
+    Paired,
+    Processed,
     Read,
+    Rolled,
     RowData,
     Scanned,
+    Side,
+    Silent,
     Spec,
+    Tabled,
     Timed,
     Union,
     Windowed,
     all_specs,
+    has_siblings,
+    inputs_of,
 )
-
-BY_TIME_OF_ROW = ("session", "rows")
-"""Windows that refuse a row by its own time."""
 
 
 def run_model(
@@ -46,7 +56,8 @@ def run_model(
     """
     made: dict[int, list[ModelRow]] = {}
     ranks: dict[int, int] = {}
-    late: dict[int, list[ModelRow]] = {}
+    late: dict[int, Sequence[list[ModelRow]]] = {}
+    beside: dict[int, list[ModelRow]] = {}
     for spec in all_specs(sinks):
         if isinstance(spec, Read):
             rank = ranks.setdefault(spec.source, len(ranks))
@@ -67,17 +78,52 @@ def run_model(
             ]
         elif isinstance(spec, Windowed):
             chosen = None if refused is None else refused.get(id(spec))
-            made[id(spec)], late[id(spec)] = _aggregate(made[id(spec.input)], spec, chosen)
+            made[id(spec)], refused_rows = _aggregate(made[id(spec.input)], spec, chosen)
+            late[id(spec)] = [refused_rows]
             if spec.updates:
                 first, _ = _aggregate(made[id(spec.input)], replace(spec, lateness=0), None)
                 made[id(spec)] = _changes(first, made[id(spec)], spec)
-        elif isinstance(spec, Scanned):
-            made[id(spec)] = scanned(made[id(spec.input)], spec)
-        elif isinstance(spec, Joined):
-            made[id(spec)] = joined(made[id(spec.left)], made[id(spec.right)], spec)
+        elif isinstance(spec, Late | Side):
+            rows = late[id(spec.step)][spec.side] if isinstance(spec, Late) else beside[id(spec.step)]
+            parted = not isinstance(spec.step, Windowed) and any(map(has_siblings, inputs_of(spec.step)))
+            made[id(spec)] = [replace(row, split=None) for row in rows] if parted else rows
+        elif isinstance(spec, Filled):
+            made[id(spec)] = filled(made[id(spec.window)], spec)
         else:
-            made[id(spec)] = late[id(spec.window)]
+            inputs = [made[id(source)] for source in inputs_of(spec)]
+            horizon = max((row.time for timed in _timed(spec) for row in made[id(timed)]), default=None)
+            made[id(spec)], late[id(spec)], beside[id(spec)] = _with_state(spec, inputs, horizon)
     return [[row.values for row in made[id(sink)]] for sink in sinks]
+
+
+def _timed(spec: Spec) -> list[Timed]:
+    """The steps that give event time to what a step reads."""
+    return [each for each in all_specs((spec,)) if isinstance(each, Timed)]
+
+
+def _with_state(
+    spec: Spec, inputs: list[list[ModelRow]], horizon: int | None
+) -> tuple[list[ModelRow], Sequence[list[ModelRow]], list[ModelRow]]:
+    """The rows of a step; those that are late, by input; and those of its side output."""
+    if isinstance(spec, Joined):
+        return *joined(inputs[0], inputs[1], spec), []
+    if isinstance(spec, Paired):
+        return *paired(inputs[0], inputs[1], spec), []
+    assert isinstance(spec, Scanned | Deduped | Rolled | Silent | Tabled | Processed)
+    parted = [taken(rows, 0 if isinstance(spec, Tabled) else spec.lateness) for rows in inputs]
+    late = [refused for _, refused in parted]
+    rows = parted[0][0]
+    if isinstance(spec, Processed):
+        found, timed = processed(rows, parted[1][0], parted[2][0], spec)
+        return found, late, timed
+    if isinstance(spec, Deduped):
+        kept, dropped = deduped(rows, spec)
+        return kept, late, dropped
+    if isinstance(spec, Silent):
+        return silent(rows, spec, horizon), late, []
+    if isinstance(spec, Tabled):
+        return tabled(rows, spec), late, []
+    return scanned(rows, spec) if isinstance(spec, Scanned) else rolled(rows, spec), late, []
 
 
 def apply_to_row(values: RowData, function: str) -> list[RowData]:
@@ -149,34 +195,6 @@ class _SplitModel:
         return mark
 
 
-def windows_of(time: int, spec: Windowed, values: RowData) -> list[tuple[int, int]]:
-    """The bounds of the windows that a row is in, the one that ends first before the others.
-
-    Of a session, and of windows by rows, those that it would have if the row were alone.
-
-    >>> windows_of(7, Windowed(Read(0), (), 10, 0, 0, "sums", "hopping", 4), {})
-    [(0, 10), (4, 14)]
-    """
-    if spec.kind == "same":
-        return [(int(str(values["window_start"])), int(str(values["window_end"])))]
-    if spec.kind == "hopping":
-        found = []
-        start = (time - spec.offset) // spec.every * spec.every + spec.offset
-        while start + spec.size > time:
-            found.append((start, start + spec.size))
-            start -= spec.every
-        return found[::-1]
-    if spec.kind == "session":
-        return [(time, time + spec.size)]
-    if spec.kind == "rows":
-        return [(time, time)]
-    start = (time - spec.offset) // spec.size * spec.size + spec.offset
-    if spec.kind == "tumbling":
-        return [(start, start + spec.size)]
-    ends = range(start + spec.every, start + spec.size + 1, spec.every)
-    return [(start, end) for end in ends if end > time]
-
-
 def _aggregate(
     rows: list[ModelRow], spec: Windowed, refused: Mapping[object, int] | None
 ) -> tuple[list[ModelRow], list[ModelRow]]:
@@ -185,22 +203,18 @@ def _aggregate(
     for row in sorted(rows, key=order_of):
         windows = windows_of(row.time, spec, row.values)
         if refused is None:
-            missed = sum(row.mark >= closes for closes in _closings(row, spec))
+            missed, shown = late_row(row, spec)
         else:
             missed = refused.get(row.values.get("id"), 0)
+            shown = shown_late(row, spec, missed)
         if missed:
-            start, end = windows[0]
-            over = row.mark - _closings(row, spec)[0] + (spec.kind in BY_TIME_OF_ROW)
-            bounds: RowData = {"late_by": over}
-            if spec.kind != "rows":
-                bounds.update({"windows_late": missed, "window_start": start, "window_end": end})
-            late.append(replace(row, values={**row.values, **bounds}))
+            late.append(shown)
         for bounds_of_one in windows[missed:]:
             groups.setdefault((*(row.values[k] for k in spec.keys), *bounds_of_one), []).append(row)
     if spec.kind == "session":
-        groups = _sessions(groups, spec)
+        groups = sessions(groups, spec)
     results = []
-    found = _bars(groups, spec) if spec.kind == "rows" else list(groups.items())
+    found = bars(groups, spec) if spec.kind == "rows" else list(groups.items())
     for (*key, begin, finish), members in found:
         values: RowData = dict(zip(spec.keys, key, strict=True))
         values["window_start"], values["window_end"] = begin, finish
@@ -208,23 +222,20 @@ def _aggregate(
         if spec.top:
             results += _ranked(values, members, spec, time)
             continue
-        for name, aggregate, column in PLANS[spec.plan]:
-            values[name] = _value(aggregate, [m.values[column] if column else 0 for m in members])
+        values.update(aggregated(members, spec.plan))
         results.append(ModelRow(values, None, time=time))
     return results, late
 
 
 def _ranked(values: RowData, members: list[ModelRow], spec: Windowed, time: int) -> list[ModelRow]:
     """The rows of one window in which `v` is largest; of equal ones those that come first."""
-    valued = [m for m in members if m.values["v"] is not None]
-    best = sorted(valued, key=lambda m: -float(str(m.values["v"])))[: spec.top]
     return [
         ModelRow(
             {**values, "rank": rank, **{n: v for n, v in m.values.items() if n not in values}},
             None,
             time=time,
         )
-        for rank, m in enumerate(best, start=1)
+        for rank, m in enumerate(ranked(members, spec.top), start=1)
     ]
 
 
@@ -240,7 +251,7 @@ def _changes(first: list[ModelRow], whole: list[ModelRow], spec: Windowed) -> li
             one for one in inside if (one.values["window_start"], one.values["window_end"]) == (start, end)
         ]
         if spec.kind == "session":
-            found += [_change(one, 0, "delete") for one in inside if one not in same]
+            found += [replace(_change(one, 0, "delete"), time=row.time) for one in inside if one not in same]
         found.append(_change(row, 1, "update" if same else "insert"))
     return found
 
@@ -254,65 +265,3 @@ def _lies_in(one: ModelRow, other: ModelRow, spec: Windowed) -> bool:
 
 def _change(row: ModelRow, revision: int, change: str) -> ModelRow:
     return replace(row, values={**row.values, "revision": revision, "change": change})
-
-
-def _closings(row: ModelRow, spec: Windowed) -> list[int]:
-    """The marks from which on the windows of a row refuse it. A session does when the mark lies after the row."""
-    if spec.kind in BY_TIME_OF_ROW:
-        return [row.time + spec.lateness + 1]
-    return [end + spec.lateness for _, end in windows_of(row.time, spec, row.values)]
-
-
-def _sessions(
-    groups: dict[tuple[object, ...], list[ModelRow]], spec: Windowed
-) -> dict[tuple[object, ...], list[ModelRow]]:
-    """The windows of single times put together, in the order of time."""
-    found: dict[tuple[object, ...], list[ModelRow]] = {}
-    open_ones: dict[tuple[object, ...], tuple[int, int]] = {}
-    for (*key, begin, _), members in sorted(groups.items(), key=lambda item: int(str(item[0][-2]))):
-        time, of = int(str(begin)), tuple(key)
-        first, last = open_ones.get(of, (time, time))
-        joins = time - last <= spec.size and (not spec.every or time - first <= spec.every)
-        before = found.pop((*of, first, last + spec.size), []) if joins else []
-        first = first if joins else time
-        open_ones[of] = first, time
-        found[*of, first, time + spec.size] = before + members
-    return found
-
-
-def _bars(
-    groups: dict[tuple[object, ...], list[ModelRow]], spec: Windowed
-) -> list[tuple[tuple[object, ...], list[ModelRow]]]:
-    """The rows of each key, so many at a time; those of windows that are not full are in none.
-
-    Windows that overlap end with every so many rows.
-    """
-    rows: dict[tuple[object, ...], list[ModelRow]] = {}
-    for (*key, _, _), members in groups.items():  # in the order of time
-        rows.setdefault(tuple(key), []).extend(members)
-    found = []
-    for of, mine in rows.items():
-        every = spec.every or spec.size
-        for end in range(every, len(mine) + 1, every):
-            if end < spec.size:
-                continue
-            members = mine[end - spec.size : end]
-            found.append(((*of, members[0].time, members[-1].time), members))
-    return found
-
-
-def _value(aggregate: str, values: list[object]) -> object:
-    """One aggregate over the values of a window's rows, in their order."""
-    if aggregate in ("first", "last"):
-        return values[0 if aggregate == "first" else -1]
-    numbers = [value for value in values if isinstance(value, int | float)]
-    if aggregate == "count":
-        return len(numbers)
-    if aggregate == "sum":
-        whole = all(isinstance(number, int) for number in numbers)
-        return sum(numbers) if whole and numbers else math.fsum(numbers)
-    if not numbers:
-        return None
-    if aggregate == "mean":
-        return math.fsum(numbers) / len(numbers)
-    return min(numbers) if aggregate == "min" else max(numbers)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from streamlib.testing.specs import RowData
 
@@ -29,6 +29,39 @@ class ModelRow:
     path: tuple[int, ...] = ()
     time: int = 0
     mark: int = BEFORE_ALL
+
+    def with_values(self, values: RowData) -> ModelRow:
+        """The same row with other columns."""
+        return replace(self, values=values)
+
+    def never_late(self) -> ModelRow:
+        """The same row behind a step that has waited for it."""
+        return replace(self, mark=BEFORE_ALL)
+
+
+def result(values: RowData, time: int) -> ModelRow:
+    """A row that a step with state gives: it is never late, and has no place in the input."""
+    return ModelRow(values, None, time=time)
+
+
+def key_of(row: ModelRow, keys: tuple[str, ...]) -> tuple[object, ...]:
+    """The values of some columns."""
+    return tuple(row.values[name] for name in keys)
+
+
+def by_key(rows: list[ModelRow], keys: tuple[str, ...]) -> dict[tuple[object, ...], list[ModelRow]]:
+    """The rows of each key, in their order."""
+    found: dict[tuple[object, ...], list[ModelRow]] = {}
+    for row in sorted(rows, key=order_of):
+        found.setdefault(key_of(row, keys), []).append(row)
+    return found
+
+
+def taken(rows: list[ModelRow], lateness: int) -> tuple[list[ModelRow], list[ModelRow]]:
+    """The rows that a step takes which refuses them by their own time, and those that are late for it."""
+    mine = [row for row in rows if row.mark <= row.time + lateness]
+    late = [row for row in rows if row.mark > row.time + lateness]
+    return mine, [r.with_values({**r.values, "late_by": r.mark - r.time - lateness}) for r in late]
 
 
 def order_of(row: ModelRow) -> tuple[object, ...]:

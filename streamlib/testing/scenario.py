@@ -9,15 +9,15 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field, replace
 
+from streamlib.testing.scenario_further import further
+from streamlib.testing.scenario_steps import KEYS, shaped, steps, updates
 from streamlib.testing.specs import (
     PLANS,
     ROW_FUNCTIONS,
     Apply,
-    Joined,
     Late,
     Read,
     RowData,
-    Scanned,
     Spec,
     Timed,
     Union,
@@ -28,13 +28,11 @@ from streamlib.testing.specs import (
 )
 
 UNITS_NS = (1, 1_000, 1_000_000_000, 7_000_000_000, 20 * 60 * 1_000_000_000)
-KEYS: tuple[tuple[str, ...], ...] = ((), ("k",), ("k",), ("k", "g"))
 ROWS_MAX = 24
 """Of one split."""
 ONE_EACH = tuple(name for name in ROW_FUNCTIONS if name != "twice")
 """The steps of branches that meet again: of rows that stem from one all of one branch come first, and the model
 has no order of branches with different steps."""
-HOWS = ("inner", "inner", "left", "full", "semi", "anti", "asof", "asof")
 UNORDERED = ("sums", "extremes", "means")
 """The plans without `first` and `last`: for jobs in which splits appear, where the order of ties is timing."""
 
@@ -137,8 +135,9 @@ def draw(seed: int) -> Scenario:
     if len(parts) > 1 and dice.random() < 0.2:
         sinks = (*sinks, *_joined(dice, shapes, parts, unit, idles))
     if not idles:
-        more = _steps(random.Random(f"steps {seed}"), shapes, sinks, stream, parts, unit)
-        sinks = (*sinks, *_updates(random.Random(f"updates {seed}"), sinks), *more)
+        more = steps(random.Random(f"steps {seed}"), shapes, sinks, stream, parts, unit)
+        beside = further(random.Random(f"further {seed}"), sinks, stream, parts, unit)
+        sinks = (*sinks, *updates(random.Random(f"updates {seed}"), sinks), *more, *beside)
     kills = dice.choice((0, 0, 0, 1, 1, 2))
     stops = dice.choice(("end", "end", "end", "end", "stop", "flush"))
     attempts = [_settings(dice, number < kills, idles) for number in range(kills + 1)]
@@ -217,7 +216,7 @@ def _sinks(
             dice.choice((0, 0, 0, 1, 4, 15)) * unit,
             dice.choice(UNORDERED if idles else tuple(PLANS)),
         )
-        window = _shaped(shapes, window, unit, with_rows=not idles)
+        window = shaped(shapes, window, unit, with_rows=not idles)
         sinks.append(window)
         if idles or dice.random() < 0.6:
             sinks.append(Late(window))
@@ -237,7 +236,7 @@ def _joined(
     """A window over the results of windows over several streams, and what was late for these."""
     keys, size = dice.choice(KEYS), dice.choice((2, 5, 10)) * unit
     windows = [Windowed(part, keys, size, 0, dice.choice((0, 0, 4)) * unit, "sums") for part in parts]
-    windows = [_shaped(shapes, window, unit, with_rows=not idles) for window in windows]
+    windows = [shaped(shapes, window, unit, with_rows=not idles) for window in windows]
     second = _second(dice, shapes, Union(tuple(windows)), keys, size, unit)
     return [*(Late(window) for window in windows), second]
 
@@ -257,68 +256,7 @@ def _second(
     first = results.inputs if isinstance(results, Union) else (results,)
     if shapes.random() < 0.3 and all(isinstance(w, Windowed) and w.kind != "rows" for w in first):
         return replace(window, kind="same", size=0, lateness=0)
-    return _shaped(shapes, window, unit, with_rows=True)
-
-
-def _shaped(shapes: random.Random, window: Windowed, unit: int, with_rows: bool) -> Windowed:
-    """The window, or one that overlaps, or sessions in its place; or one by rows, which needs an order of ties."""
-    units = window.size // unit
-    drawn = shapes.random()
-    if drawn >= 0.9 and with_rows:
-        size = shapes.choice((1, 2, 3, 5))
-        every = shapes.choice((0, 0, shapes.randint(1, size)))
-        return replace(window, kind="rows", size=size, every=every, offset=0)
-    if drawn < 0.15:
-        longest = shapes.choice((0, 0, 0, 3, 12)) * unit
-        return replace(window, kind="session", every=longest, offset=0)
-    if drawn < 0.5:
-        return window
-    if shapes.random() < 0.7:
-        every = shapes.choice([n for n in (1, 2, 3, 5, 7, units) if n <= units]) * unit
-        return replace(window, kind="hopping", every=every, offset=window.offset % every)
-    every = shapes.choice([n for n in range(1, units + 1) if units % n == 0]) * unit
-    return replace(window, kind="cumulative", every=every)
-
-
-def _updates(dice: random.Random, sinks: tuple[Spec, ...]) -> list[Spec]:
-    """Some of the windows once more, with the changes of their results."""
-    windows = [spec for spec in sinks if isinstance(spec, Windowed) and spec.kind != "rows"]
-    # Late rows move all later cuts of sessions that are limited in length: the engine refuses it.
-    fit = [spec for spec in windows if not (spec.kind == "session" and spec.every and spec.lateness)]
-    return [replace(spec, updates=True) for spec in fit if dice.random() < 0.3]
-
-
-def _steps(
-    dice: random.Random,
-    shapes: random.Random,
-    sinks: tuple[Spec, ...],
-    stream: Spec,
-    parts: list[Spec],
-    unit: int,
-) -> list[Spec]:
-    """The first rows of windows; functions with state; joins; and windows over the results of these."""
-    found: list[Spec] = []
-    windows = [spec for spec in sinks if isinstance(spec, Windowed) and spec.input is stream]
-    windows = [spec for spec in windows if spec.kind != "rows"]
-    if windows and dice.random() < 0.25:
-        found.append(replace(dice.choice(windows), top=dice.choice((1, 2, 5))))
-    if dice.random() < 0.25:
-        found.append(Scanned(stream, dice.choice(KEYS[1:]), dice.choice((0, 0, 3)) * unit))
-    if dice.random() < 0.35:
-        how, low = dice.choice(HOWS), dice.choice((-20, -3, -1, 0, 0, 2)) * unit
-        high = 0 if how == "asof" else low + dice.choice((0, 1, 5, 25)) * unit
-        keys, lateness = dice.choice(KEYS), dice.choice((0, 0, 3)) * unit
-        found.append(Joined(stream, dice.choice((stream, *parts)), keys, how, min(low, high), high, lateness))
-    for spec in list(found):
-        follows = not isinstance(spec, Joined) or spec.how in ("inner", "left", "asof")
-        if follows and dice.random() < 0.3:
-            size = dice.choice((1, 2, 5, 10)) * unit
-            window = Windowed(
-                spec, dice.choice(KEYS), size, 0, dice.choice((0, 3)) * unit, dice.choice(tuple(PLANS))
-            )
-            if not (isinstance(spec, Windowed) and spec.top):  # its bounds are taken
-                found.append(_shaped(shapes, window, unit, with_rows=True))
-    return found
+    return shaped(shapes, window, unit, with_rows=True)
 
 
 def _settings(dice: random.Random, dies: bool, idles: bool) -> Settings:

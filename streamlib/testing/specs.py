@@ -6,8 +6,10 @@ model (`streamlib.testing.model`) share nothing but the question.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
+COLUMNS = ("ts", "k", "g", "v", "n", "id")
+"""Of the rows of a source."""
 RowData = dict[str, object]
 """A row by column name. Times are int nanoseconds."""
 
@@ -61,6 +63,7 @@ class Windowed:
             a session its largest length, 0 for none.
         updates: results are a table, of which the changes are read.
         top: how many rows come out of each window, those with the largest `v`; 0 for aggregates.
+        early: how often open windows are shown besides, with `updates`; 0 for not at all.
     """
 
     input: Spec
@@ -73,6 +76,7 @@ class Windowed:
     every: int = 0
     updates: bool = False
     top: int = 0
+    early: int = 0
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -104,16 +108,139 @@ class Joined:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Late:
-    """The rows that were too late for a window step."""
+class Paired:
+    """Rows of two inputs with equal `keys` in the same window; times in ns.
+
+    Attributes:
+        how: ``inner``, ``left``, ``right``, ``full``, ``semi`` or ``anti``.
+        kind, size, every: as of `Windowed`: ``tumbling``, ``hopping``, ``cumulative`` or ``session``.
+    """
+
+    left: Spec
+    right: Spec
+    keys: tuple[str, ...]
+    how: str
+    kind: str
+    size: int
+    every: int
+    lateness: int
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Deduped:
+    """One row of each run of an id: the ``first`` or ``last``, as `keep` says; times in ns."""
+
+    input: Spec
+    ids: tuple[str, ...]
+    within: int
+    keep: str
+    lateness: int
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Rolled:
+    """Each row with what the rows of its key before it give.
+
+    Attributes:
+        kind: ``time``: count and sum of `n` in the last `size` ns; ``rows``: of the last `size` rows;
+            ``functions``: the sum of all `n` so far, the `v` before it, and the last `v` that is there.
+    """
+
+    input: Spec
+    keys: tuple[str, ...]
+    kind: str
+    size: int
+    lateness: int
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Silent:
+    """When a key had no row for `duration` ns."""
+
+    input: Spec
+    keys: tuple[str, ...]
+    duration: int
+    lateness: int
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Tabled:
+    """The changes of a table of all rows so far, by spans of `span` ns.
+
+    Attributes:
+        kind: ``running`` aggregates by `plan`; the ``latest`` row; the ``top`` rows by `v`; or the ``states`` at
+            the ends of spans, which is a stream.
+        top: how many rows; 0 but for ``top``.
+        ttl: of ``states``: after how long a key begins anew, ns; 0 for never.
+    """
+
+    input: Spec
+    keys: tuple[str, ...]
+    kind: str
+    span: int
+    plan: str
+    top: int = 0
+    ttl: int = 0
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Filled:
+    """The results of windows, and rows for the windows between and behind them; `up_to` in ns."""
 
     window: Windowed
+    up_to: int
 
 
-Spec = Read | Apply | Timed | Union | Windowed | Scanned | Joined | Late
+@dataclass(frozen=True, eq=False, slots=True)
+class Processed:
+    """What a processor makes of rows, of those of a further input, of rules for all keys, and of timers.
 
-RIGHT_COLUMNS = {"r_id": "id", "r_ts": "ts", "r_n": "n"}
-"""What a join adds to the left row, by the right row's columns."""
+    It counts rows and adds up `n`. A row with an even `n` sets the timer `after` ns later; one of the further
+    input adds 100 more, and takes the timer back where its `n` is above 6. A rule sets the limit.
+
+    Attributes:
+        ttl: after how long a key begins anew, ns; 0 for never.
+    """
+
+    input: Spec
+    more: Spec
+    rules: Spec
+    keys: tuple[str, ...]
+    after: int
+    lateness: int
+    ttl: int = 0
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Side:
+    """A side output of a step, but for late rows: the ``duplicates`` of dedup, what ``timers`` send out."""
+
+    step: Deduped | Processed
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Late:
+    """The rows that were too late for a step; of a step with several inputs those of input number `side`."""
+
+    step: Windowed | Scanned | Joined | Paired | Deduped | Rolled | Silent | Tabled | Processed
+    side: int = 0
+
+
+Spec = (
+    Read | Apply | Timed | Union | Windowed | Scanned | Joined | Paired | Deduped | Rolled | Silent | Tabled
+    | Filled | Processed | Side | Late
+)  # fmt: skip
+
+RESULTS = (Windowed, Filled, Tabled)
+"""Steps whose rows have keys, `n` and `v`, and no `id`; but for some tables."""
+
+
+def right_columns(spec: Spec) -> dict[str, str]:
+    """What a join adds to the left row, by the right row's columns."""
+    if isinstance(spec, RESULTS) and not (isinstance(spec, Tabled) and spec.kind in ("latest", "top")):
+        return {"r_n": "n", "r_v": "v"}
+    return {"r_id": "id", "r_ts": "ts", "r_n": "n"}
+
 
 PLANS: dict[str, tuple[tuple[str, str, str | None], ...]] = {
     "sums": (("n", "count", None), ("v", "sum", "v")),
@@ -125,6 +252,8 @@ PLANS: dict[str, tuple[tuple[str, str, str | None], ...]] = {
 
 ROW_FUNCTIONS = ("keep_large", "keep_keyed", "keep_valued", "add_one", "double", "same", "drop_even", "twice")
 """Steps on single rows; `twice` gives two rows for one."""
+BATCH_FUNCTIONS = ("same", "drop_even", "twice")
+"""Those of them that are functions of batches."""
 
 
 def inputs_of(spec: Spec) -> tuple[Spec, ...]:
@@ -133,9 +262,13 @@ def inputs_of(spec: Spec) -> tuple[Spec, ...]:
         return ()
     if isinstance(spec, Union):
         return spec.inputs
-    if isinstance(spec, Joined):
+    if isinstance(spec, Joined | Paired):
         return (spec.left, spec.right)
-    return (spec.window,) if isinstance(spec, Late) else (spec.input,)
+    if isinstance(spec, Processed):
+        return (spec.input, spec.more, spec.rules)
+    if isinstance(spec, Filled):
+        return (spec.window,)
+    return (spec.step,) if isinstance(spec, Late | Side) else (spec.input,)
 
 
 def all_specs(sinks: tuple[Spec, ...]) -> list[Spec]:
@@ -153,6 +286,23 @@ def all_specs(sinks: tuple[Spec, ...]) -> list[Spec]:
     return list(found.values())
 
 
+def has_siblings(spec: Spec) -> bool:
+    """Whether several rows may stem from one row of the input, so that their order is that of arrival.
+
+    That lasts until they go to the workers of their keys, and from there to others.
+    """
+    if isinstance(spec, Apply):
+        return spec.function in BATCH_FUNCTIONS or has_siblings(spec.input)
+    if isinstance(spec, Union):
+        branches = [{id(each) for each in all_specs((source,))} for source in spec.inputs]
+        if len(set().union(*branches)) < sum(map(len, branches)):
+            return True
+        return any(map(has_siblings, spec.inputs))
+    if isinstance(spec, Late) or (isinstance(spec, Side) and isinstance(spec.step, Deduped)):
+        return any(map(has_siblings, inputs_of(spec.step)))
+    return False
+
+
 def describe(spec: Spec) -> str:
     """One step in words, for the report of a failing seed."""
     if isinstance(spec, Read):
@@ -163,7 +313,9 @@ def describe(spec: Spec) -> str:
         leaves = ", leaves when idle" if spec.leaves else ""
         return f"event_time max_delay={spec.max_delay} per={','.join(spec.per) or '-'}{leaves}"
     if isinstance(spec, Windowed):
-        updates = "updates of " if spec.updates else f"top {spec.top} of " if spec.top else ""
+        updates = (
+            f"updates (early={spec.early}) of " if spec.updates else f"top {spec.top} of " if spec.top else ""
+        )
         return (
             f"{updates}{spec.kind} size={spec.size} every={spec.every} offset={spec.offset} lateness={spec.lateness} "
             f"keys={','.join(spec.keys) or '-'} plan={spec.plan}"
@@ -173,4 +325,10 @@ def describe(spec: Spec) -> str:
     if isinstance(spec, Joined):
         within = f"{spec.low}..{spec.high}"
         return f"{spec.how} join within={within} lateness={spec.lateness} keys={','.join(spec.keys) or '-'}"
-    return "late" if isinstance(spec, Late) else "union"
+    if isinstance(spec, Late):
+        return f"late rows of input {spec.side}"
+    if isinstance(spec, Side | Union):
+        return type(spec).__name__.lower()
+    shown = ((field.name, getattr(spec, field.name)) for field in fields(spec))
+    plain = (f"{name}={value}" for name, value in shown if isinstance(value, str | int | tuple))
+    return f"{type(spec).__name__.lower()} {' '.join(plain)}"

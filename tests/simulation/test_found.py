@@ -60,3 +60,23 @@ def test_a_batch_function_behind_united_branches_keeps_the_order_of_ties() -> No
     united = some.union(ticks).map_batches(lambda rows: rows)
     windows = united.window(sl.tumbling("10s"))
     t.check(windows.agg(first=col("v").first(), last=col("v").last(), all=col("v").list()))
+
+
+def test_rows_that_stem_from_one_and_were_on_several_workers_are_ordered_by_their_columns() -> None:
+    """Duplicates, and late rows of a step by key, go on to the workers of other keys."""
+    rows = [{"ts": "00:00:01", "k": "a", "n": n} for n in range(12)] * 2
+    ticks = sl.read(t.source(rows)).event_time("ts", max_delay="0s")
+    both = ticks.union(ticks.with_columns(n=11 - col("n")))
+    duplicates = both.dedup("n", within="1h").duplicates
+    windows = duplicates.key_by("k").window(sl.tumbling("10s"))
+    found = windows.agg(first=col("n").first(), all=col("n").list())
+    assert found.collect(workers=4)["all"].to_pylist() == [sorted([*range(12)] * 3)]
+    t.check(found, seeds=[1, 2])
+
+    late = sl.read(t.source([{"ts": "00:00:09", "k": "a", "n": 0}, *rows])).event_time("ts", max_delay="0s")
+    refused = (
+        late.union(late.with_columns(n=11 - col("n"))).key_by("n").rolling(rows=2).agg(m=sl.count()).late
+    )
+    found = refused.key_by("k").window(sl.tumbling("10s"), allowed_lateness="1h").agg(all=col("n").list())
+    assert found.collect(workers=4)["all"].to_pylist() == [sorted([*range(12)] * 4)]
+    t.check(found, seeds=[1, 2])

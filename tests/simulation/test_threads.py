@@ -9,7 +9,7 @@ from streamlib.testing.build import Graph
 from streamlib.testing.manual_clock import ManualClock
 from streamlib.testing.model import run_model
 from streamlib.testing.scenario import draw
-from streamlib.testing.simulate import difference
+from streamlib.testing.simulate import compare_sink
 from streamlib.testing.watched import rows_of
 
 SEEDS = range(1_000, 1_060)
@@ -31,7 +31,7 @@ def test_threads_give_the_rows_of_the_model() -> None:
         finally:
             execution.close()
         wanted = run_model(scenario.sources, scenario.sinks)
-        for number, sink in enumerate(graph.sinks):
-            difference(f"seed {seed}, sink {number}", wanted[number], rows_of(sink.table()))
+        for number, (spec, sink) in enumerate(zip(scenario.sinks, graph.sinks, strict=True)):
+            compare_sink(number, spec, wanted[number], rows_of(sink.table()))
         played += 1
     assert played > 10

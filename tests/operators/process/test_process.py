@@ -298,6 +298,19 @@ def test_side_outputs_and_late_rows_are_streams() -> None:
         stream.filter(sl.col("n") > 1).output("even")
 
 
+def test_rows_of_a_side_output_are_results_of_which_columns_decide_ties() -> None:
+    class Both(sl.Processor):
+        def on_row(self, row: dict[str, Any], ctx: sl.Context) -> None:
+            ctx.emit({"v": row["v"]}, to="side")
+
+    rows = [{"ts": "00:00:01", "k": f"k{n % 5}", "v": n * 7 % 24} for n in range(24)]
+    source = sl.read(t.source(rows[:12], rows[12:])).event_time("ts", max_delay="0s").key_by("k")
+    side = source.process(Both, schema={"v": int}, outputs={"side": {"v": int}}).output("side").key_by()
+    windows = side.window(sl.tumbling("10s"))
+    t.check(windows.agg(first=sl.col("v").first(), all=sl.col("v").list()), seeds=[1, 2])
+    assert windows.agg(all=sl.col("v").list()).collect(workers=2)["all"].to_pylist() == [list(range(24))]
+
+
 # ---- the object --------------------------------------------------------------------------------------
 
 

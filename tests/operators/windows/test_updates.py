@@ -205,6 +205,30 @@ class Workers:
             self.state[key] = values
 
 
+@pytest.mark.parametrize("kind", ["tumbling", "hopping", "session"])
+def test_a_window_is_restored_from_several_workers(kind: str) -> None:
+    """Each of which had some of its keys: what it had shown of all of them is corrected."""
+    window = sl.session("5ns") if kind == "session" else KINDS[kind][0]()
+    step = t.harness(updating(window, lateness=100)._node)
+    fed(step, [(9, key, number, BEFORE_ALL) for number, key in enumerate("abcdef")])
+    step.watermark(30)
+    restored = step.restored(step.barrier())
+    fed(restored, [(8, key, 10, 30) for key in "fedcba"])
+    corrected = restored.end()
+    found = {row["k"]: row["total"] for row in corrected.to_pylist() if row["revision"] == 1}
+    assert found == {key: number + 10 for number, key in enumerate("abcdef")}
+    assert set(corrected["change"].to_pylist()) <= ({"insert", "delete"} if kind == "session" else {"update"})
+
+
+@pytest.mark.parametrize("kind", ["tumbling", "hopping", "session"])
+def test_what_was_previewed_is_restored_from_several_workers(kind: str) -> None:
+    window = sl.session("5ns") if kind == "session" else KINDS[kind][0]()
+    step = t.harness(updating(window, early=1)._node)
+    fed(step, [(4, key, 1, BEFORE_ALL) for key in "abcdef"])
+    assert set(step.watermark(5)["change"].to_pylist()) == {"insert"}
+    assert set(step.restored(step.barrier()).end()["change"].to_pylist()) == {"update"}
+
+
 @st.composite
 def histories(draw: st.DrawFn) -> list[tuple[list[Row], int]]:
     """Rows around the watermark, many of them behind their mark, and how it rises."""
