@@ -312,7 +312,16 @@ def find_records(
     while i < rows:
         if plain and i >= alone:
             known = find_known(
-                i, rows, one_start, long_keys, starts, words, directory, directory_mask, 8 * record_words, found
+                i,
+                rows,
+                one_start,
+                long_keys,
+                starts,
+                words,
+                directory,
+                directory_mask,
+                8 * record_words,
+                found,
             )
             alone = known + (1 if known > i else _ALONE)
             i = known
