@@ -1,7 +1,8 @@
 """The compiled forms of `streamlib.kernels.memory`, by the same names. Imported with the first kernel.
 
 Indexed loads go through a pointer that is made once from `base` (a GEP on it), so that LLVM sees a
-strided access and vectorises loops over them.
+strided access and vectorises loops over them. Pairs of words are vectors: where a row changes a dozen words,
+loads and stores are what it waits for.
 """
 
 from __future__ import annotations
@@ -48,6 +49,31 @@ def _storer(stored: ir.Type, accepted: types.Type) -> Any:
     return intrinsic(typing)
 
 
+def _pair(builder: Any, item: ir.Type, first: Any, second: Any) -> Any:
+    """A vector of two words."""
+    int32, kind = ir.IntType(32), ir.VectorType(item, 2)
+    half = builder.insert_element(ir.Constant(kind, ir.Undefined), first, ir.Constant(int32, 0))
+    return builder.insert_element(half, second, ir.Constant(int32, 1))
+
+
+def _pair_storer(comparison: str) -> Any:
+    def typing(context: Any, base: Any, index: Any, first: Any, second: Any) -> Any:
+        def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            int64 = ir.IntType(64)
+            pointer = _pointer(builder, args[0], args[1], int64)
+            kept = builder.load(pointer, align=1, typ=ir.VectorType(int64, 2))
+            before = builder.extract_element(kept, ir.Constant(ir.IntType(32), 0))
+            chosen = builder.icmp_signed(
+                comparison, _pair(builder, int64, args[2], args[2]), _pair(builder, int64, before, before)
+            )
+            builder.store(builder.select(chosen, _pair(builder, int64, *args[2:]), kept), pointer, align=1)
+            return context.get_dummy_value()
+
+        return types.void(types.int64, types.int64, types.int64, types.int64), build
+
+    return intrinsic(typing)
+
+
 load_i64 = _loader(ir.IntType(64), types.int64)
 load_u64 = _loader(ir.IntType(64), types.uint64)
 load_f64 = _loader(ir.DoubleType(), types.float64)
@@ -58,6 +84,18 @@ store_u64 = _storer(ir.IntType(64), types.uint64)
 store_f64 = _storer(ir.DoubleType(), types.float64)
 store_i32 = _storer(ir.IntType(32), types.int64)
 store_u8 = _storer(ir.IntType(8), types.uint64)
+store_pair_if_less = _pair_storer("<")
+store_pair_unless_less = _pair_storer(">=")
+
+
+@intrinsic
+def store_f64_pair(typing_context: Any, base: Any, index: Any, first: Any, second: Any) -> Any:
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        pointer = _pointer(builder, args[0], args[1], ir.DoubleType())
+        builder.store(_pair(builder, ir.DoubleType(), *args[2:]), pointer, align=1)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.float64, types.float64), build
 
 
 @intrinsic

@@ -46,6 +46,7 @@ KEY_GROUPS = 256
 _BYTES = frozenset((pa.string().id, pa.binary().id))
 _BATCH_BYTES_MAX = 2**31 - 1
 _GROUP_SHIFT = np.uint64(56)
+_ENDLESS = np.int64(2**63 - 1)
 
 
 class KeyKind(Enum):
@@ -86,19 +87,21 @@ def write_bytes_words(
     offsets: I64, data: I64, end: I64, validity: I64, bit: I64, rows: I64, words: I64
 ) -> None:
     """Writes the words of `rows` byte strings to the address `words`."""
-    if validity == 0:
+    done = np.int64(0)
+    if validity == 0 and data + load_i32(offsets, rows) + 8 <= end:  # eight bytes are there for each string
+        begin = load_i32(offsets, 0)
         for i in range(rows):
+            after = load_i32(offsets, i + 1)
+            store_u64(words, i, bytes_word(data + begin, after - begin, _ENDLESS))
+            begin = after
+        done = rows
+    for i in range(done, rows):
+        if validity == 0 or is_valid(validity, bit + i):
             begin = load_i32(offsets, i)
             length = load_i32(offsets, i + 1) - begin
             store_u64(words, i, bytes_word(data + begin, length, end))
-    else:
-        for i in range(rows):
-            if is_valid(validity, bit + i):
-                begin = load_i32(offsets, i)
-                length = load_i32(offsets, i + 1) - begin
-                store_u64(words, i, bytes_word(data + begin, length, end))
-            else:
-                store_u64(words, i, NULL_WORD)
+        else:
+            store_u64(words, i, NULL_WORD)
 
 
 @kernel("void(int64, int64, int64, int64, int64, int64, int64)")

@@ -83,6 +83,29 @@ def store_u8(base: I64, index: I64, value: I64) -> None:
 
 
 @primitive
+def store_f64_pair(base: I64, index: I64, first: F64, second: F64) -> None:
+    """Writes two float64 to `base + 8 * index`, in one store."""
+    store_f64(base, index, first)
+    store_f64(base, int(index) + 1, second)
+
+
+@primitive
+def store_pair_if_less(base: I64, index: I64, first: I64, second: I64) -> None:
+    """Writes two int64 to `base + 8 * index` where the first is less than what is there; without a branch."""
+    if first < load_i64(base, index):
+        store_i64(base, index, first)
+        store_i64(base, int(index) + 1, second)
+
+
+@primitive
+def store_pair_unless_less(base: I64, index: I64, first: I64, second: I64) -> None:
+    """Writes two int64 to `base + 8 * index` where the first is not less than what is there; without a branch."""
+    if first >= load_i64(base, index):
+        store_i64(base, index, first)
+        store_i64(base, int(index) + 1, second)
+
+
+@primitive
 def prefetch(address: I64) -> None:
     """Asks for the cache line at `address`; any address is allowed."""
 

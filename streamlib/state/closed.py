@@ -14,7 +14,9 @@ from streamlib.aggregates.plan import AccumulatorPlan
 Int64s = npt.NDArray[np.int64]
 
 GATHERED_ROWS = 16_384
-"""How many records make panes worth a batch of their own."""
+"""How many records make a pane worth a batch of its own."""
+TOGETHER_ROWS = 65_536
+"""How many records of smaller panes go together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ def in_groups(panes: Iterable[tuple[int, int]]) -> Iterator[list[int]]:
             group, rows = [], 0
         group.append(start)
         rows += count
-        if rows >= GATHERED_ROWS:
+        if count >= GATHERED_ROWS or rows >= TOGETHER_ROWS:
             yield group
             group, rows = [], 0
     if group:

@@ -46,6 +46,9 @@ _PANE_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 ENTRIES_AHEAD, RECORDS_AHEAD, BYTES_AHEAD, FETCHED = 16, 8, 4, 4
 """How many rows ahead table entries, records and bytes of keys are fetched, and of how many rows at a time."""
 
+_ALONE = 32
+"""How many rows are looked at one by one where the first of them has no record, or a long key: others may follow."""
+
 
 @inline
 def pane_place(start: I64, mask: I64) -> I64:
@@ -206,6 +209,66 @@ def same_bytes(pane: I64, kept_word: I64, address: I64, length: I64) -> bool:
 
 
 @inline
+def find_known(
+    first: I64,
+    rows: I64,
+    one_start: bool,
+    long_keys: bool,
+    starts: I64,
+    words: I64,
+    directory: I64,
+    directory_mask: I64,
+    record_bytes: I64,
+    found: I64,
+) -> I64:
+    """Writes the record addresses of rows from `first` on to `found`; returns the first row that is no such case.
+
+    That is a row whose key has a record and stands in its word. Nothing but `found` is written, so that what does
+    not change from row to row is read once.
+    """
+    i = first
+    if one_start:
+        pane = find_pane(directory, directory_mask, load_i64(starts, first))
+        table, records = load_i64(pane, PANE_TABLE), load_i64(pane, PANE_RECORDS)
+        mask = np.uint64(load_i64(pane, PANE_MASK))
+        if table == 0:
+            return first
+        while i < rows:
+            word = load_u64(words, i)
+            slot = known_slot(table, mask, word)
+            record = records + slot * record_bytes - record_bytes
+            if slot == 0 or (long_keys and word >= LONG_TAG) or load_u64(record, 0) != word:
+                break
+            store_i64(found, i, record)
+            i += 1
+        return i
+    while i < rows:
+        pane = find_pane(directory, directory_mask, load_i64(starts, i))
+        table, word = load_i64(pane, PANE_TABLE), load_u64(words, i)
+        if table == 0:
+            break
+        slot = known_slot(table, np.uint64(load_i64(pane, PANE_MASK)), word)
+        record = load_i64(pane, PANE_RECORDS) + slot * record_bytes - record_bytes
+        if slot == 0 or (long_keys and word >= LONG_TAG) or load_u64(record, 0) != word:
+            break
+        store_i64(found, i, record)
+        i += 1
+    return i
+
+
+@inline
+def known_slot(table: I64, mask: I64, word: I64) -> I64:
+    """The slot + 1 of the first entry with the half hash of a word; 0 where there is none."""
+    half = half_hash(word)
+    place = half & mask
+    entry = load_u64(table, place)
+    while entry >> _HALF != half and entry != _ZERO:
+        place = (place + _ONE) & mask
+        entry = load_u64(table, place)
+    return np.int64(entry & _LOW_HALF)
+
+
+@inline
 def find_records(
     first: I64,
     rows: I64,
@@ -244,12 +307,28 @@ def find_records(
         first_row: the batch row of row 0.
         spares: address of the words of spare panes.
     """
-    start = load_i64(starts, first)
-    pane = find_pane(directory, directory_mask, start)
-    for i in range(first, rows):
-        if not one_start:
-            start = load_i64(starts, i)
-            pane = find_pane(directory, directory_mask, start)
+    plain = not fetched and (not null_keys or validity == 0)
+    i, alone = first, first
+    while i < rows:
+        if plain and i >= alone:
+            known = find_known(
+                i,
+                rows,
+                one_start,
+                long_keys,
+                starts,
+                words,
+                directory,
+                directory_mask,
+                8 * record_words,
+                found,
+            )
+            alone = known + (1 if known > i else _ALONE)
+            i = known
+            if i == rows:
+                break
+        start = load_i64(starts, i)
+        pane = find_pane(directory, directory_mask, start)
         if load_i64(pane, PANE_TABLE) == 0 and not open_spare(pane, start, spares):
             store_i64(report, REPORT_REASON, NO_PANE)
             store_i64(report, REPORT_START, start)
@@ -309,6 +388,7 @@ def find_records(
                 store_i64(notes, 2 * note + 1, first_row + i)
                 store_i64(report, REPORT_NOTES, note + 1)
         store_i64(found, i, record)
+        i += 1
     return rows
 
 

@@ -18,7 +18,7 @@ from streamlib.aggregates.accumulators.base import Accumulator, Style, Word
 from streamlib.kernels._jit import inline
 from streamlib.kernels.choosing import mask_of, store_where
 from streamlib.kernels.columns import decoded_type, is_word, lane
-from streamlib.kernels.memory import I64, load_i64
+from streamlib.kernels.memory import I64, load_i64, store_pair_if_less, store_pair_unless_less
 
 _MIN, _MAX = -(2**63), 2**63 - 1
 
@@ -26,9 +26,7 @@ _MIN, _MAX = -(2**63), 2**63 - 1
 @inline
 def add_first(record: I64, word: I64, time: I64, value: I64) -> None:
     """Replaces when strictly earlier."""
-    mask = mask_of(time < load_i64(record, word))
-    store_where(mask, record, word, time)
-    store_where(mask, record, word + 1, value)
+    store_pair_if_less(record, word, time, value)
 
 
 @inline
@@ -51,9 +49,7 @@ def merge_first(record: I64, source: I64, word: I64) -> None:
 @inline
 def add_last(record: I64, word: I64, time: I64, value: I64) -> None:
     """Replaces when not earlier."""
-    mask = mask_of(time >= load_i64(record, word))
-    store_where(mask, record, word, time)
-    store_where(mask, record, word + 1, value)
+    store_pair_unless_less(record, word, time, value)
 
 
 @inline

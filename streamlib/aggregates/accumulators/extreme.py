@@ -54,18 +54,22 @@ def max_uint(record: I64, word: I64, value: I64) -> None:
 def min_float(record: I64, word: I64, value: F64) -> None:
     """Keeps the smaller one; NaN never replaces a number, a number always replaces NaN."""
     kept = load_f64(record, word)
-    seen = value if value == value else _NAN
-    better = (value < kept) | (kept != kept)
-    store_f64(record, word, seen if better else kept)
+    if value == value:
+        stays = kept <= value  # never when it is NaN
+        store_f64(record, word, kept if stays else value)
+    elif kept != kept:
+        store_f64(record, word, _NAN)
 
 
 @inline
 def max_float(record: I64, word: I64, value: F64) -> None:
     """Keeps the larger one; NaN never replaces a number, a number always replaces NaN."""
     kept = load_f64(record, word)
-    seen = value if value == value else _NAN
-    better = (value > kept) | (kept != kept)
-    store_f64(record, word, seen if better else kept)
+    if value == value:
+        stays = kept >= value  # never when it is NaN
+        store_f64(record, word, kept if stays else value)
+    elif kept != kept:
+        store_f64(record, word, _NAN)
 
 
 @inline

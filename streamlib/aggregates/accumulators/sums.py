@@ -17,7 +17,17 @@ from streamlib.aggregates.accumulators.base import Accumulator, Style, Word
 from streamlib.errors import DataError
 from streamlib.kernels._jit import inline
 from streamlib.kernels.columns import lane
-from streamlib.kernels.memory import F64, I64, load_f64, load_i64, load_u64, store_f64, store_i64, store_u64
+from streamlib.kernels.memory import (
+    F64,
+    I64,
+    load_f64,
+    load_i64,
+    load_u64,
+    store_f64,
+    store_f64_pair,
+    store_i64,
+    store_u64,
+)
 
 Int64s = npt.NDArray[np.int64]
 
@@ -29,8 +39,7 @@ def add_float(record: I64, word: I64, value: F64) -> None:
     after = before + value
     part = after - before
     lost = (before - (after - part)) + (value - part)
-    store_f64(record, word, after)
-    store_f64(record, word + 1, load_f64(record, word + 1) + lost)
+    store_f64_pair(record, word, after, load_f64(record, word + 1) + lost)
 
 
 @inline
