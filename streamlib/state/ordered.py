@@ -80,7 +80,7 @@ class OrderedBuffer:
         if not len(batch):
             return
         assert batch.time is not None, "rows are ordered by event time"
-        piece = Piece(Batch(batch.rows, batch.time, order=batch.order), self._packer)
+        piece = self._piece(Batch(batch.rows, batch.time, order=batch.order))
         self._pieces.append(piece)
         self.rows += len(batch)
         self.low = min(self.low, piece.low)
@@ -96,6 +96,9 @@ class OrderedBuffer:
             found += self._released(until)
         self._pieces = [self._spared(piece) for piece in self._pieces]
         return found
+
+    def _piece(self, batch: Batch) -> Piece:
+        return Piece(batch, self._packer, parts=self.order is Order.ARRIVAL)
 
     def _stages(self, before: int | None) -> list[int | None]:
         """Times, rising, with not many more than `STAGE_ROWS` rows between them; the last is `before`."""
@@ -175,7 +178,7 @@ class OrderedBuffer:
             pieces.append(piece)
             while len(pieces) > 1 and len(pieces[-2]) <= min(2 * len(pieces[-1]), PIECE_ROWS_MAX - 1):
                 last, before = pieces.pop(), pieces.pop()
-                pieces.append(Piece(joined([before.rest(), last.rest()]), self._packer))
+                pieces.append(self._piece(joined([before.rest(), last.rest()])))
                 self._packer.take_back(before.packed)
                 self._packer.take_back(last.packed)
         self._pieces = pieces
@@ -186,7 +189,7 @@ class OrderedBuffer:
             return piece
         rest = piece.rest()
         self._packer.take_back(piece.packed)
-        return Piece(rest.take(np.arange(len(rest))) if piece.sorted else rest, self._packer)
+        return self._piece(rest.take(np.arange(len(rest))) if piece.sorted else rest)
 
 
 def _one_behind_the_other(cuts: Sequence[Cut]) -> list[Batch]:
