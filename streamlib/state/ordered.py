@@ -20,7 +20,7 @@ from streamlib.state.column_order import by_columns
 from streamlib.state.gathering import KERNEL_ROWS_MIN, has_times, merged_by_time, sorted_by_time
 from streamlib.state.key_columns import with_fields
 from streamlib.state.packed import Packer
-from streamlib.state.pieces import Cut, Piece, is_rising, rows_gathered
+from streamlib.state.pieces import Cut, NamedRows, Piece, is_rising
 
 Int64s = npt.NDArray[np.int64]
 
@@ -89,11 +89,22 @@ class OrderedBuffer:
 
     def release(self, before: int | None) -> list[Batch]:
         """Takes out the rows with a time below `before`, ns, or all rows when None: batches in order."""
+        found: list[Batch] = []
+        for rows in self._taken_out(before, in_place=False):
+            assert isinstance(rows, Batch)
+            found.append(rows)
+        return found
+
+    def release_in_place(self, before: int | None) -> list[Batch | NamedRows]:
+        """As `release`, for a step that takes rows from where they lie: they are only named, where that is spared."""
+        return self._taken_out(before, in_place=True)
+
+    def _taken_out(self, before: int | None, in_place: bool) -> list[Batch | NamedRows]:
         if not self._pieces or (before is not None and self.low >= before):
             return []
-        found: list[Batch] = []
+        found: list[Batch | NamedRows] = []
         for until in self._stages(before):
-            found += self._released(until)
+            found += self._released(until, in_place)
         self._pieces = [self._spared(piece) for piece in self._pieces]
         return found
 
@@ -112,19 +123,22 @@ class OrderedBuffer:
         samples = np.sort(samples if before is None else samples[samples < before])
         return [*np.unique(samples[:: STAGE_ROWS // _SAMPLED])[1:].tolist(), before]
 
-    def _released(self, before: int | None) -> list[Batch]:
+    def _released(self, before: int | None, in_place: bool) -> list[Batch | NamedRows]:
         cuts = [piece.cut(before) for piece in self._pieces if before is None or piece.low < before]
         self._pieces = [piece for piece in self._pieces if len(piece)]
         self.rows -= sum(map(len, cuts))
         self.low = min((piece.low for piece in self._pieces), default=MAX_TIME)
         if not cuts:
             return []
+        found: list[Batch | NamedRows]
         if self.order is Order.ARRIVAL:
-            found = _one_behind_the_other(cuts)
+            found = [*_one_behind_the_other(cuts)]
         elif self.order is Order.COLUMNS:
             found = [in_order(joined([cut.batch() for cut in cuts]), self.order, self.compared)]
         else:
             found = _merged(cuts)
+            if not in_place:
+                found = [rows.batch() if isinstance(rows, NamedRows) else rows for rows in found]
         for cut in cuts:
             if not len(cut.piece):
                 self._packer.take_back(cut.piece.packed)
@@ -214,15 +228,15 @@ def _codes(cuts: Sequence[Cut]) -> Int64s:
     return np.concatenate(found) if len(found) > 1 else found[0]
 
 
-def _merged(cuts: Sequence[Cut]) -> list[Batch]:
+def _merged(cuts: Sequence[Cut]) -> list[Batch | NamedRows]:
     """The rows of all cuts in the order of time: as they are where one cut follows the other."""
     rows = sum(map(len, cuts))
     if all(cut.piece.sorted for cut in cuts):
         slices = [cut.batch() for cut in cuts]
         if len(slices) == 1:
-            return slices
+            return [*slices]
         if all(_follows(one, other) for one, other in pairwise(slices)):
-            return slices if rows > JOINED_ROWS_MAX else [joined(slices)]
+            return [*slices] if rows > JOINED_ROWS_MAX else [joined(slices)]
     if rows < KERNEL_ROWS_MIN:
         return [in_order(joined([cut.batch() for cut in cuts]), Order.TIME)]
     times, lasting = (
@@ -235,7 +249,7 @@ def _merged(cuts: Sequence[Cut]) -> list[Batch]:
         time, code = times[0], _codes(cuts)
     else:
         time, code = sorted_by_time(np.concatenate(times), _codes(cuts), lasting)
-    return [rows_gathered([cut.piece for cut in cuts], time, code)]
+    return [NamedRows([cut.piece for cut in cuts], time, code)]
 
 
 def _follows(one: Batch, other: Batch) -> bool:

@@ -8,6 +8,7 @@ cost is a constant per row, and memory is at most about twice that of the rows t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from streamlib.kernels.asof import (
     TIME,
     UNSORTED,
     append_nodes,
+    append_placed,
     counts_equal,
     link_nodes,
     living_nodes,
@@ -60,6 +62,25 @@ _JOIN_FROM = 4
 """The chunks of values are joined when at least one in so many rows is asked for."""
 
 
+@dataclass(frozen=True, slots=True)
+class PlacedRows:
+    """Rows that have not been added yet, and are added from where they lie.
+
+    Attributes:
+        slots: of their keys.
+        columns: their values, of 8 bytes each, without nulls.
+        version: of the slots; they hold as long as that of the store is the same.
+    """
+
+    slots: Int64s
+    columns: list[pa.Array]
+    version: int
+
+    def addresses(self) -> list[int]:
+        """Where the slots and the values of the first row lie."""
+        return [address(self.slots), *(c.buffers()[1].address + 8 * c.offset for c in self.columns)]
+
+
 class AsOfStore:
     """Rows by key and time.
 
@@ -69,6 +90,7 @@ class AsOfStore:
 
     Attributes:
         rows: how many there are.
+        version: changes whenever slots are given anew.
 
     >>> from streamlib.kernels.asof import BACKWARD, UNLIMITED
     >>> store = AsOfStore([pa.field("k", pa.string())], [pa.field("v", pa.int64())])
@@ -85,6 +107,7 @@ class AsOfStore:
         self._kinds = [kept_type(field.type) for field in self.value_fields]
         self._words = [place for place, kind in enumerate(self._kinds) if is_plain_word(kind)]
         self._others = [place for place, kind in enumerate(self._kinds) if not is_plain_word(kind)]
+        self.version = 0
         self.clear()
 
     def clear(self) -> None:
@@ -129,13 +152,34 @@ class AsOfStore:
         """
         if not len(times):
             return
-        rising = bool((times[1:] >= times[:-1]).all())
-        last = self._nodes[self.rows - 1, TIME] if self.rows else times[0]
-        self._in_order = self._in_order and rising and bool(last <= times[0])
+        self._note_order(times, bool((times[1:] >= times[:-1]).all()))
         self._chain(self._table.find(keys), times)
         self._side_by_side.append([as_kept(values[place]) for place in self._words])
         for store, place in zip(self._values, self._others, strict=True):
             store.append(as_kept(values[place]))
+
+    def placed(self, keys: pa.RecordBatch, values: Sequence[pa.Array]) -> PlacedRows | None:
+        """Rows that `add_placed` takes some of; None where they have values that only `add` takes."""
+        if self._others or any(column.null_count for column in values):
+            return None
+        return PlacedRows(self.slots_of(keys), [as_kept(column) for column in values], self.version)
+
+    def add_placed(self, parts: Sequence[PlacedRows], codes: Int64s, times: Int64s) -> None:
+        """Adds rows as `add`: in the order of time, those named by `codes`.
+
+        Args:
+            codes: the number of the part above 32 bits of the row in it.
+        """
+        if not len(times):
+            return
+        begin = self.rows
+        self._note_order(times, True)
+        self._make_room(begin + len(times))
+        numbers = np.array([part.addresses() for part in parts], dtype=np.int64).reshape(-1)
+        words = self._side_by_side.more(len(times)) - 8 * len(self._words) * begin
+        columns = self._by_slot(self._heads, self._firsts)
+        append_placed(codes, times, numbers, len(self._words), address(self._nodes), *columns, begin, words)
+        self.rows = begin + len(times)
 
     def slots_of(self, keys: pa.RecordBatch) -> Int64s:
         """The slot of each key; they hold until something is dropped."""
@@ -336,13 +380,22 @@ class AsOfStore:
 
     def _chain(self, slots: Int64s, times: Int64s) -> None:
         count = self.rows + len(slots)
+        self._make_room(count)
+        columns = self._by_slot(self._heads, self._firsts)
+        append_nodes(slots, np.ascontiguousarray(times), address(self._nodes), *columns, self.rows)
+        self.rows = count
+
+    def _make_room(self, count: int) -> None:
+        """Has room for so many nodes."""
         if count > len(self._nodes):
             grown = np.empty((max(count, 2 * len(self._nodes)), NODE_WORDS), dtype=np.int64)
             grown[: self.rows] = self._nodes[: self.rows]
             self._nodes = grown
-        columns = self._by_slot(self._heads, self._firsts)
-        append_nodes(slots, np.ascontiguousarray(times), address(self._nodes), *columns, self.rows)
-        self.rows = count
+
+    def _note_order(self, times: Int64s, rising: bool) -> None:
+        """Notes whether all rows are in the order of time, with these behind them."""
+        last = self._nodes[self.rows - 1, TIME] if self.rows else times[0]
+        self._in_order = self._in_order and rising and bool(last <= times[0])
 
     def _by_slot(self, one: SlotColumn, other: SlotColumn) -> tuple[int, int]:
         """The addresses of two columns, which have a place for each slot."""
@@ -371,5 +424,6 @@ class AsOfStore:
         self._slots_limit = 2 * len(living) + 2 * ROWS_MIN
 
     def _new_keys(self) -> None:
+        self.version += 1
         self._table = SlotTable(self.key_fields, AccumulatorPlan([]))
         self._heads, self._firsts, self._cursors = (SlotColumn(np.int64, -1) for _ in range(3))

@@ -59,11 +59,8 @@ class WordRows:
         """Adds rows."""
         if not self._kinds:
             return
-        begin, self._rows = self._rows, self._rows + len(columns[0])
-        if self._rows > len(self._words):
-            room_for = max(self._rows, begin + begin // 2, _ROWS_MIN)
-            self._words = _grown(self._words, begin, room_for)
-            self._valid = {place: _grown(valid, begin, room_for) for place, valid in self._valid.items()}
+        begin = self._rows
+        first = self.more(len(columns[0]))
         numbers = np.zeros((len(columns), COLUMN), dtype=np.int64)
         for place, (column, described) in enumerate(zip(columns, numbers, strict=True)):
             described[:VALUES] = WORD, place
@@ -72,8 +69,18 @@ class WordRows:
                 self._valid[place] = np.ones(len(self._words), dtype=np.bool_)
             if place in self._valid:
                 self._valid[place][begin : self._rows] = np.asarray(column.is_valid())
-        stride = 8 * len(columns)
-        pack_rows(numbers.reshape(-1), self._rows - begin, stride, address(self._words) + begin * stride)
+        pack_rows(numbers.reshape(-1), self._rows - begin, 8 * len(columns), first)
+
+    def more(self, rows: int) -> int:
+        """Makes room for so many further rows, without nulls; the address of the first one's words, to be written."""
+        begin, self._rows = self._rows, self._rows + rows
+        if self._rows > len(self._words):
+            room_for = max(self._rows, begin + begin // 2, _ROWS_MIN)
+            self._words = _grown(self._words, begin, room_for)
+            self._valid = {place: _grown(valid, begin, room_for) for place, valid in self._valid.items()}
+        for valid in self._valid.values():
+            valid[begin : self._rows] = True
+        return address(self._words) + begin * self._words.strides[0]
 
     def take(self, places: Int64s, bits: pa.Buffer | None = None) -> list[pa.Array]:
         """The columns of the rows at `places`; null where one is negative: `bits`, where they are known."""
