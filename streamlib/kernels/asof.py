@@ -125,7 +125,7 @@ def append_placed(
     count, width = np.int64(len(codes)), columns + _ONE
     for start in range(0, count, _BLOCK):
         size = min(np.int64(_BLOCK), count - start)
-        for at in range(0, width):
+        for at in range(width):
             for i in range(size):
                 code = codes[start + i]
                 source = parts[(code >> _HALF) * width + at] + ((code & _LOW_HALF) << 3)
@@ -413,39 +413,3 @@ def match_roughly(
         if steps < 0:
             return UNSORTED - place
     return place
-
-
-@kernel("int64(int64, int64, int64, int64, boolean, uint8[::1], int64[::1])")
-def living_nodes(
-    nodes: I64,
-    count: I64,
-    since: I64,
-    low: I64,
-    keeps_last: bool,
-    seen: npt.NDArray[np.uint8],
-    out: Int64s,
-) -> I64:
-    """Writes the nodes that a row at `since` or later can be matched with to the end of `out`.
-
-    Args:
-        count: how many nodes there are.
-        since: the time from which on all are kept, ns.
-        low: the time from which on the last one of a slot before `since` is kept, ns.
-        keeps_last: whether that one is kept at all.
-        seen: by slot, zeros to work with.
-
-    Returns:
-        Where they begin in `out`.
-    """
-    begin = count
-    for node in range(count - 1, -1, -1):
-        time = time_of(nodes, node)
-        lives = time >= since
-        if not lives and keeps_last:
-            slot = slot_of(nodes, node)
-            lives = seen[slot] == 0 and time >= low
-            seen[slot] = 1
-        if lives:
-            begin -= 1
-            out[begin] = node
-    return begin

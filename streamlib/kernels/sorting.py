@@ -288,26 +288,6 @@ def gather_bytes(
     return total
 
 
-@kernel("void(ints, uint8[::1])")
-def found_bits(found: Int64s, bitmap: Bools) -> None:
-    """Writes a bit for each row, set where it is not negative.
-
-    Args:
-        bitmap: a byte for eight rows.
-    """
-    whole = len(found) >> 3
-    for at in range(whole):
-        byte = np.int64(0)
-        for bit in range(8):
-            byte |= np.int64(found[8 * at + bit] >= 0) << bit
-        bitmap[at] = np.uint8(byte)
-    byte = np.int64(0)
-    for row in range(8 * whole, len(found)):
-        byte |= np.int64(found[row] >= 0) << (row & 7)
-    if whole < len(bitmap):
-        bitmap[whole] = np.uint8(byte)
-
-
 @kernel("void(ints, ints, int64[::1])")
 def chunk_codes(places: Int64s, begins: Int64s, out: Int64s) -> None:
     """The codes of rows by their places in batches that follow one another; 0 for negative places.

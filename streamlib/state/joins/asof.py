@@ -30,12 +30,12 @@ from streamlib.kernels.asof import (
     append_placed,
     counts_equal,
     link_nodes,
-    living_nodes,
     match_nodes,
     match_roughly,
     search_nodes,
     survey,
 )
+from streamlib.kernels.asof_living import keep_nodes, living_nodes
 from streamlib.kernels.asof_stretches import (
     HELD_MAX,
     NODES_MAX,
@@ -240,23 +240,33 @@ class AsOfStore:
         seen = np.zeros(self._table.count, dtype=np.uint8)
         begin = living_nodes(address(self._nodes), self.rows, since, low, keeps_last, seen, out)
         living = out[begin:]
-        if not self._in_order:
-            living = living[np.argsort(self._nodes[living, TIME], kind="stable")]
         if len(living) < self.rows or not self._in_order:
-            slots, times = self._nodes[living, LINK] >> 32, self._nodes[living, TIME]
-            self._side_by_side.keep(living)
-            for store in self._values:
-                store.keep(living)
             for column in (self._heads, self._firsts, self._cursors):
                 column.upto(self._table.count)[:] = -1
-            self.rows = self._place = self._linked = 0
-            self._in_order = True
-            if len(self._nodes) > _ROOM_MAX * max(ROWS_MIN, len(living)):
-                self._nodes = np.empty((len(living), NODE_WORDS), dtype=np.int64)
+            for store in self._values:
+                store.keep(self._by_time(living))
+            if self._in_order:
+                columns = self._by_slot(self._heads, self._firsts)
+                words = self._side_by_side.address
+                keep_nodes(living, address(self._nodes), *columns, len(self._words), words)
+                self._side_by_side.keep_first(len(living), living)
+            else:
+                living = self._by_time(living)
+                slots, times = self._nodes[living, LINK] >> 32, self._nodes[living, TIME]
+                self._side_by_side.keep(living)
+                self.rows, self._in_order = 0, True
+                self._chain(slots, times)
+            self._place = self._linked = 0
+            self.rows = len(living)
+            if len(self._nodes) > _ROOM_MAX * max(ROWS_MIN, self.rows):
+                self._nodes = self._nodes[: self.rows].copy()
                 self._far = np.empty((0, FAR_WORDS), dtype=np.int64)
-            self._chain(slots, times)
         self._limit = 2 * self.rows + ROWS_MIN
         self._drop_keys()
+
+    def _by_time(self, places: Int64s) -> Int64s:
+        """Places of nodes, in the order of time."""
+        return places if self._in_order else places[np.argsort(self._nodes[places, TIME], kind="stable")]
 
     def snapshot(self) -> tuple[pa.RecordBatch, list[pa.Array], Int64s]:
         """Keys, values and times of all rows, in their order: what `add` takes."""

@@ -18,6 +18,9 @@ Int64s = npt.NDArray[np.int64]
 
 _Value = TypeVar("_Value", bound=np.generic)
 _ROWS_MIN = 64
+_KEPT_MIN = 4096
+_ROOM_MAX = 4
+"""There is room for so many times the rows, at most, when some have been dropped."""
 
 
 def is_plain_word(kind: pa.DataType) -> bool:
@@ -48,6 +51,11 @@ class WordRows:
     def nbytes(self) -> int:
         """Bytes reserved."""
         return self._words.nbytes + sum(valid.nbytes for valid in self._valid.values())
+
+    @property
+    def address(self) -> int:
+        """Where the words of the first row lie."""
+        return address(self._words)
 
     def clear(self) -> None:
         """Drops everything."""
@@ -104,6 +112,15 @@ class WordRows:
             return
         self._words, self._rows = self._words[places], len(places)
         self._valid = {place: valid[places] for place, valid in self._valid.items()}
+
+    def keep_first(self, count: int, places: Int64s) -> None:
+        """Keeps as many rows as there are `places`, when somebody has moved the words of these to the front."""
+        self._rows = count
+        for valid in self._valid.values():
+            valid[:count] = valid[places]
+        if len(self._words) > _ROOM_MAX * max(_KEPT_MIN, count):
+            self._words = self._words[:count].copy()
+            self._valid = {place: valid[:count].copy() for place, valid in self._valid.items()}
 
     def _bits(self, place: int, places: Int64s, bits: pa.Buffer | None) -> pa.Buffer | None:
         """Which values are there."""
