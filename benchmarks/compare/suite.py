@@ -81,11 +81,11 @@ def run_job(job: Job, engines: Sequence[str], options: Options) -> list[Outcome]
     """One job on all `engines` that can do it: first from memory (or as the job says), then from file to file."""
     found: list[Outcome] = []
     for from_csv in (False, True):
-        names = [n for n in engines if ENGINES[n].reads_csv is from_csv and ENGINES[n].does(job)]
+        names = [n for n in engines if ENGINES[n].from_files is from_csv and ENGINES[n].does(job)]
         if from_csv and not set(names) - set(OURS):
             continue  # nothing to compare streamlib with
         if names:
-            found += Race(job, names, options.csv_rows if from_csv else options.rows, from_csv, options).run()
+            found += Race(job, names, options.csv_rows if from_csv else options.rows, options).run()
     return found
 
 
@@ -96,22 +96,21 @@ class Race:
         job: what they do.
         engines: their names.
         rows: of the input.
-        from_csv: whether they work from file to file.
         options: how to measure.
     """
 
-    def __init__(self, job: Job, engines: Sequence[str], rows: int, from_csv: bool, options: Options) -> None:
+    def __init__(self, job: Job, engines: Sequence[str], rows: int, options: Options) -> None:
         self.job, self.engines, self.rows, self.options = job, engines, rows, options
         self.folder = options.folder / job.name
-        self.source = self.folder / ("input.csv" if from_csv or job.read == "csv" else "input.arrow")
-        self.oracle_source = self.source if job.read == "csv" else self.folder / "input.arrow"
+        self.csv, self.arrow = self.folder / "input.csv", self.folder / "input.arrow"
+        self.oracle_source = self.csv if job.read == "csv" else self.arrow
 
     def run(self) -> list[Outcome]:
         """All of them; what they leave on the disk is removed."""
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
         try:
-            write_input(self.job, self.rows, {self.source, self.oracle_source})
+            write_input(self.job, self.rows, {self.oracle_source, *map(self._source, self.engines)})
             entries = [self._entry(name, workers) for name in self.engines for workers in self._workers(name)]
             with ExitStack() as open_processes:
                 open_processes.enter_context(kept_bytecode())
@@ -122,6 +121,9 @@ class Race:
             shutil.rmtree(self.folder, ignore_errors=True)
         return [entry.outcome for entry in entries]
 
+    def _source(self, name: str) -> Path:
+        return self.csv if self.job.read == "csv" or ENGINES[name].reads_csv else self.arrow
+
     def _workers(self, name: str) -> tuple[int, ...]:
         return self.job.workers if name == OURS[0] else (1,)
 
@@ -129,7 +131,7 @@ class Race:
         target = self.folder / f"{label}{name}-{workers}"
         return Entry(
             Outcome(self.job.name, name, workers, self.rows),
-            Task(self.job.name, name, workers, str(self.source), str(target)),
+            Task(self.job.name, name, workers, str(self._source(name)), str(target)),
         )
 
     def _process(self, entry: Entry) -> EngineProcess:

@@ -7,7 +7,7 @@ own side's watermark, costs no more than any other.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -29,7 +29,9 @@ from streamlib.operators.joins.sides import (
     without_null_keys,
 )
 from streamlib.state import AsOfStore, Order, OrderedBuffer, joined, with_fields
+from streamlib.state.joins.asof import PlacedRows
 from streamlib.state.ordered import JOINED_ROWS_MAX
+from streamlib.state.pieces import NamedRows, Piece
 
 
 class AsOfJoinOperator(Operator):
@@ -106,10 +108,32 @@ class AsOfJoinOperator(Operator):
         return None if before is None else add_time(before, -self.node.reach)
 
     def _settle(self, before: int | None) -> None:
-        for batch in self.right.release(before):
-            assert batch.time is not None
-            keys = keys_of(batch.rows, self.node.on[RIGHT], self.node.key_fields)
-            self.settled.add(keys, [batch.rows.column(name) for name in self.right_out], batch.time)
+        for rows in self.right.release_in_place(before):
+            if isinstance(rows, NamedRows):
+                parts = self._placed(rows.pieces)
+                if parts is not None:
+                    self.settled.add_placed(parts, rows.ranked().codes, rows.time)
+                    continue
+                rows = rows.batch()
+            assert rows.time is not None
+            self.settled.add(*self._right_columns(rows.rows), rows.time)
+
+    def _placed(self, pieces: Sequence[Piece]) -> list[PlacedRows] | None:
+        """The rows of some batches, to be added from where they lie; None where that cannot be."""
+        found = []
+        for piece in pieces:
+            placed = piece.notes
+            if not isinstance(placed, PlacedRows) or placed.version != self.settled.version:
+                placed = piece.notes = self.settled.placed(*self._right_columns(piece.batch.rows))
+                if placed is None:
+                    return None
+            found.append(placed)
+        return found
+
+    def _right_columns(self, rows: pa.RecordBatch) -> tuple[pa.RecordBatch, list[pa.Array]]:
+        """The keys of right rows, and what comes out of them."""
+        keys = keys_of(rows, self.node.on[RIGHT], self.node.key_fields)
+        return keys, [rows.column(name) for name in self.right_out]
 
     def _matched(self, before: int | None) -> Iterator[Batch]:
         """The left rows before a time, with their matches."""

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamlib.kernels._jit import inline, kernel
-from streamlib.kernels.memory import I64, load_i64, store_i64
+from streamlib.kernels.memory import I64, load_i64, prefetch, store_i64
 
 Int64s = npt.NDArray[np.int64]
 
@@ -36,6 +36,7 @@ SWEEP = 8
 """A sweep may pass that many nodes for each row: beyond that single searches are cheaper."""
 BUCKET_BITS = 11
 """A rough order has so many stretches of time, as a power of two."""
+_BLOCK = 64
 _WALK = 4
 """So many steps back for each row are cheaper than to sort."""
 
@@ -99,6 +100,50 @@ def append_nodes(slots: Int64s, times: Int64s, nodes: I64, heads: I64, firsts: I
         store_i64(nodes, 2 * node, times[i])
         store_i64(nodes, 2 * node + 1, (slot << _HALF) | (before + _ONE))
         store_i64(heads, slot, node)
+
+
+@kernel("void(ints, ints, ints, int64, int64, int64, int64, int64, int64)")
+def append_placed(
+    codes: Int64s,
+    times: Int64s,
+    parts: Int64s,
+    columns: I64,
+    nodes: I64,
+    heads: I64,
+    firsts: I64,
+    begin: I64,
+    words: I64,
+) -> None:
+    """As `append_nodes`, for rows that lie in several batches, with their values.
+
+    Args:
+        codes: of the rows: the number of the batch above 32 bits of the row in it.
+        parts: for each batch the address of its slots, and those of its columns of 8-byte values.
+        columns: how many of these there are.
+        words: address of the values: those of a node lie side by side.
+    """
+    count, width = np.int64(len(codes)), columns + _ONE
+    for start in range(0, count, _BLOCK):
+        size = min(np.int64(_BLOCK), count - start)
+        for at in range(width):
+            for i in range(size):
+                code = codes[start + i]
+                source = parts[(code >> _HALF) * width + at] + ((code & _LOW_HALF) << 3)
+                prefetch(source)
+        for i in range(size):
+            code = codes[start + i]
+            slot = load_i64(parts[(code >> _HALF) * width], code & _LOW_HALF)
+            node, before = begin + start + i, load_i64(heads, slot)
+            if before < 0:
+                store_i64(firsts, slot, node)
+            store_i64(nodes, 2 * node, times[start + i])
+            store_i64(nodes, 2 * node + 1, (slot << _HALF) | (before + _ONE))
+            store_i64(heads, slot, node)
+        for column in range(columns):
+            for i in range(size):
+                code = codes[start + i]
+                source = parts[(code >> _HALF) * width + _ONE + column]
+                store_i64(words, (begin + start + i) * columns + column, load_i64(source, code & _LOW_HALF))
 
 
 @kernel("void(int64, int64, int64, int64)")
@@ -368,39 +413,3 @@ def match_roughly(
         if steps < 0:
             return UNSORTED - place
     return place
-
-
-@kernel("int64(int64, int64, int64, int64, boolean, uint8[::1], int64[::1])")
-def living_nodes(
-    nodes: I64,
-    count: I64,
-    since: I64,
-    low: I64,
-    keeps_last: bool,
-    seen: npt.NDArray[np.uint8],
-    out: Int64s,
-) -> I64:
-    """Writes the nodes that a row at `since` or later can be matched with to the end of `out`.
-
-    Args:
-        count: how many nodes there are.
-        since: the time from which on all are kept, ns.
-        low: the time from which on the last one of a slot before `since` is kept, ns.
-        keeps_last: whether that one is kept at all.
-        seen: by slot, zeros to work with.
-
-    Returns:
-        Where they begin in `out`.
-    """
-    begin = count
-    for node in range(count - 1, -1, -1):
-        time = time_of(nodes, node)
-        lives = time >= since
-        if not lives and keeps_last:
-            slot = slot_of(nodes, node)
-            lives = seen[slot] == 0 and time >= low
-            seen[slot] = 1
-        if lives:
-            begin -= 1
-            out[begin] = node
-    return begin

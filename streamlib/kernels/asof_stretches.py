@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from streamlib.kernels._jit import kernel
 from streamlib.kernels.asof import (
+    NODE_WORDS,
     chosen_of,
     counts_equal,
     is_below,
@@ -18,11 +19,11 @@ from streamlib.kernels.asof import (
     place_behind,
     previous_of,
 )
-from streamlib.kernels.memory import I64, load_i32, load_i64, store_i32
+from streamlib.kernels.memory import I64, load_i32, load_i64, prefetch, store_i32
 
 Int64s = npt.NDArray[np.int64]
 
-HELD_MAX = 4
+HELD_MAX = 2
 """Stretches times keys, for each row: beyond that to write down costs more than it spares."""
 STRETCHES_MAX = 2048
 WALK_MAX = 2
@@ -32,6 +33,8 @@ NODES_MAX = 2**31 - 1
 WALKED = -2
 """What `match_by_stretches` returns, less the place of the cursor, when it has given up."""
 
+_BLOCK = 64
+_NODE_BYTES = np.int64(8 * NODE_WORDS)
 _ONE = np.int64(1)
 
 
@@ -78,14 +81,22 @@ def match_by_stretches(
         target = held + 4 * keys * np.int64(stretch)
         for slot in range(keys):
             store_i32(target, slot, load_i64(cursors, slot))
-    steps = np.int64(WALK_MAX * len(times))
-    for i in range(len(times)):
-        time, slot = times[i], slots[i]
-        before = load_i32(held, ((time - low) >> shift) * keys + slot)
-        while before >= 0 and not is_below(nodes, before, time, with_equal):
-            before = previous_of(nodes, before)
-            steps -= _ONE
-        found[i] = chosen_of(nodes, far, firsts, slot, before, time, direction, exact, tolerance)
+    steps, rows = np.int64(WALK_MAX * len(times)), np.int64(len(times))
+    reached = np.empty(_BLOCK, dtype=np.int64)
+    for begin in range(0, rows, _BLOCK):
+        size = min(np.int64(_BLOCK), rows - begin)
+        for i in range(size):
+            before = load_i32(held, ((times[begin + i] - low) >> shift) * keys + slots[begin + i])
+            reached[i] = before
+            prefetch(nodes + _NODE_BYTES * before)
+        for i in range(size):
+            time, before = times[begin + i], reached[i]
+            while before >= 0 and not is_below(nodes, before, time, with_equal):
+                before = previous_of(nodes, before)
+                steps -= _ONE
+            found[begin + i] = chosen_of(
+                nodes, far, firsts, slots[begin + i], before, time, direction, exact, tolerance
+            )
         if steps < 0:
             return WALKED - place
     return place

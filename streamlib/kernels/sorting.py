@@ -148,6 +148,38 @@ def spread(times: Int64s, out: Int64s) -> I64:
     return falls
 
 
+@kernel("int64(ints, int64[::1], int64[::1], boolean, int64, int64[::1])")
+def part_rows(times: Int64s, codes: Int64s, work: Int64s, first: bool, before: I64, low: Int64s) -> I64:
+    """Puts the rows with a time below `before` to the front of `codes`; both parts stay in their order.
+
+    Args:
+        times: of all rows.
+        codes: places of some of them.
+        work: as many words, to work with.
+        first: whether the rows are all, and `codes` has yet to be written.
+        low: the least time of the others is written there; what stood there where there are none.
+
+    Returns:
+        How many stand in front.
+    """
+    going, staying, least = np.int64(0), np.int64(0), np.int64(2**63 - 1)
+    for i in range(len(codes)):
+        code = np.int64(i) if first else codes[i]
+        time = times[code]
+        stays = np.int64(time >= before)
+        codes[going] = code
+        work[staying] = code
+        going += np.int64(1) - stays
+        staying += stays
+        if time >= before:
+            least = min(least, time)
+    if staying > 0:
+        low[0] = least
+    for i in range(staying):
+        codes[going + i] = work[i]
+    return going
+
+
 @kernel("boolean(ints, int64[::1], int64[::1])")
 def order_ties(times: Int64s, codes: Int64s, orders: Int64s) -> bool:
     """Puts rows of one time, which stand together, in the order of `orders`.
@@ -254,26 +286,6 @@ def gather_bytes(
                 store_u8(target, byte, load_u8(source, byte))
     places[len(codes)] = min(total, limit)
     return total
-
-
-@kernel("void(ints, uint8[::1])")
-def found_bits(found: Int64s, bitmap: Bools) -> None:
-    """Writes a bit for each row, set where it is not negative.
-
-    Args:
-        bitmap: a byte for eight rows.
-    """
-    whole = len(found) >> 3
-    for at in range(whole):
-        byte = np.int64(0)
-        for bit in range(8):
-            byte |= np.int64(found[8 * at + bit] >= 0) << bit
-        bitmap[at] = np.uint8(byte)
-    byte = np.int64(0)
-    for row in range(8 * whole, len(found)):
-        byte |= np.int64(found[row] >= 0) << (row & 7)
-    if whole < len(bitmap):
-        bitmap[whole] = np.uint8(byte)
 
 
 @kernel("void(ints, ints, int64[::1])")

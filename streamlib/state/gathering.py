@@ -18,7 +18,6 @@ from streamlib.kernels.columns import validity_of
 from streamlib.kernels.sorting import (
     DIGIT_BITS,
     chunk_codes,
-    found_bits,
     gather_bytes,
     gather_validity,
     gather_values,
@@ -193,11 +192,8 @@ def taken_of(column: pa.Array, places: Int64s) -> pa.Array:
 
 def present_bits(places: Int64s) -> pa.Buffer | None:
     """A bit for each place, set where it is not negative; None where none is."""
-    if not len(places) or int(places.min()) >= 0:
-        return None
-    bits = np.empty((len(places) + 7) // 8, dtype=np.uint8)
-    found_bits(places, bits)
-    return pa.py_buffer(bits)
+    there = places >= 0
+    return None if there.all() else pa.py_buffer(np.packbits(there, bitorder="little"))
 
 
 def _is_fixed(kind: pa.DataType) -> bool:

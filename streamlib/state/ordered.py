@@ -20,7 +20,7 @@ from streamlib.state.column_order import by_columns
 from streamlib.state.gathering import KERNEL_ROWS_MIN, has_times, merged_by_time, sorted_by_time
 from streamlib.state.key_columns import with_fields
 from streamlib.state.packed import Packer
-from streamlib.state.pieces import Cut, Piece, is_rising, rows_gathered
+from streamlib.state.pieces import Cut, NamedRows, Piece, is_rising
 
 Int64s = npt.NDArray[np.int64]
 
@@ -80,7 +80,7 @@ class OrderedBuffer:
         if not len(batch):
             return
         assert batch.time is not None, "rows are ordered by event time"
-        piece = Piece(Batch(batch.rows, batch.time, order=batch.order), self._packer)
+        piece = self._piece(Batch(batch.rows, batch.time, order=batch.order))
         self._pieces.append(piece)
         self.rows += len(batch)
         self.low = min(self.low, piece.low)
@@ -89,13 +89,27 @@ class OrderedBuffer:
 
     def release(self, before: int | None) -> list[Batch]:
         """Takes out the rows with a time below `before`, ns, or all rows when None: batches in order."""
+        found: list[Batch] = []
+        for rows in self._taken_out(before, in_place=False):
+            assert isinstance(rows, Batch)
+            found.append(rows)
+        return found
+
+    def release_in_place(self, before: int | None) -> list[Batch | NamedRows]:
+        """As `release`, for a step that takes rows from where they lie: they are only named, where that is spared."""
+        return self._taken_out(before, in_place=True)
+
+    def _taken_out(self, before: int | None, in_place: bool) -> list[Batch | NamedRows]:
         if not self._pieces or (before is not None and self.low >= before):
             return []
-        found: list[Batch] = []
+        found: list[Batch | NamedRows] = []
         for until in self._stages(before):
-            found += self._released(until)
+            found += self._released(until, in_place)
         self._pieces = [self._spared(piece) for piece in self._pieces]
         return found
+
+    def _piece(self, batch: Batch) -> Piece:
+        return Piece(batch, self._packer, parts=self.order is Order.ARRIVAL)
 
     def _stages(self, before: int | None) -> list[int | None]:
         """Times, rising, with not many more than `STAGE_ROWS` rows between them; the last is `before`."""
@@ -109,19 +123,22 @@ class OrderedBuffer:
         samples = np.sort(samples if before is None else samples[samples < before])
         return [*np.unique(samples[:: STAGE_ROWS // _SAMPLED])[1:].tolist(), before]
 
-    def _released(self, before: int | None) -> list[Batch]:
+    def _released(self, before: int | None, in_place: bool) -> list[Batch | NamedRows]:
         cuts = [piece.cut(before) for piece in self._pieces if before is None or piece.low < before]
         self._pieces = [piece for piece in self._pieces if len(piece)]
         self.rows -= sum(map(len, cuts))
         self.low = min((piece.low for piece in self._pieces), default=MAX_TIME)
         if not cuts:
             return []
+        found: list[Batch | NamedRows]
         if self.order is Order.ARRIVAL:
-            found = _one_behind_the_other(cuts)
+            found = [*_one_behind_the_other(cuts)]
         elif self.order is Order.COLUMNS:
             found = [in_order(joined([cut.batch() for cut in cuts]), self.order, self.compared)]
         else:
             found = _merged(cuts)
+            if not in_place:
+                found = [rows.batch() if isinstance(rows, NamedRows) else rows for rows in found]
         for cut in cuts:
             if not len(cut.piece):
                 self._packer.take_back(cut.piece.packed)
@@ -175,7 +192,7 @@ class OrderedBuffer:
             pieces.append(piece)
             while len(pieces) > 1 and len(pieces[-2]) <= min(2 * len(pieces[-1]), PIECE_ROWS_MAX - 1):
                 last, before = pieces.pop(), pieces.pop()
-                pieces.append(Piece(joined([before.rest(), last.rest()]), self._packer))
+                pieces.append(self._piece(joined([before.rest(), last.rest()])))
                 self._packer.take_back(before.packed)
                 self._packer.take_back(last.packed)
         self._pieces = pieces
@@ -186,7 +203,7 @@ class OrderedBuffer:
             return piece
         rest = piece.rest()
         self._packer.take_back(piece.packed)
-        return Piece(rest.take(np.arange(len(rest))) if piece.sorted else rest, self._packer)
+        return self._piece(rest.take(np.arange(len(rest))) if piece.sorted else rest)
 
 
 def _one_behind_the_other(cuts: Sequence[Cut]) -> list[Batch]:
@@ -211,15 +228,15 @@ def _codes(cuts: Sequence[Cut]) -> Int64s:
     return np.concatenate(found) if len(found) > 1 else found[0]
 
 
-def _merged(cuts: Sequence[Cut]) -> list[Batch]:
+def _merged(cuts: Sequence[Cut]) -> list[Batch | NamedRows]:
     """The rows of all cuts in the order of time: as they are where one cut follows the other."""
     rows = sum(map(len, cuts))
     if all(cut.piece.sorted for cut in cuts):
         slices = [cut.batch() for cut in cuts]
         if len(slices) == 1:
-            return slices
+            return [*slices]
         if all(_follows(one, other) for one, other in pairwise(slices)):
-            return slices if rows > JOINED_ROWS_MAX else [joined(slices)]
+            return [*slices] if rows > JOINED_ROWS_MAX else [joined(slices)]
     if rows < KERNEL_ROWS_MIN:
         return [in_order(joined([cut.batch() for cut in cuts]), Order.TIME)]
     times, lasting = (
@@ -232,7 +249,7 @@ def _merged(cuts: Sequence[Cut]) -> list[Batch]:
         time, code = times[0], _codes(cuts)
     else:
         time, code = sorted_by_time(np.concatenate(times), _codes(cuts), lasting)
-    return [rows_gathered([cut.piece for cut in cuts], time, code)]
+    return [NamedRows([cut.piece for cut in cuts], time, code)]
 
 
 def _follows(one: Batch, other: Batch) -> bool:

@@ -23,6 +23,8 @@ _WAYS = 4
 _SET_BYTES = np.int64(16 * _WAYS)
 _SET_SHIFT = np.uint64(64 - SET_BITS)
 _NO_WORD = np.int64(-1)
+_THREE = np.uint64(3)
+_TOP = np.uint64(56)
 
 ROWS_MIN = 1024
 """With fewer rows the table is asked at once."""
@@ -50,34 +52,48 @@ def short_length(is_bytes: bool, offsets: I64, validity: I64, bit: I64, row: I64
 
 
 @inline
-def cached_texts(
-    rows: I64, offsets: I64, data: I64, end: I64, cache: I64, found: Int64s, misses: Int64s
-) -> I64:
+def kept_slot(cache: I64, word: I64) -> I64:
+    """The slot of a key's word plus one; 0 where it is not here."""
+    place = set_of(cache, word)
+    if load_u64(place, 0) == word:
+        return load_i64(place, _WAYS)
+    for way in range(1, _WAYS):
+        if load_u64(place, way) == word:
+            return load_i64(place, _WAYS + way)
+    return np.int64(0)
+
+
+@inline
+def cached_texts(rows: I64, offsets: I64, data: I64, end: I64, cache: I64, found: I64, misses: I64) -> I64:
     """As `cached_slots`, for texts or bytes without nulls."""
-    count, begin = np.int64(0), load_i32(offsets, 0)
-    for row in range(rows):
+    count, begin, within = np.int64(0), load_i32(offsets, 0), rows
+    while within > 0 and data + load_i32(offsets, within - 1) + 8 > end:
+        within -= 1
+    for row in range(within):  # eight bytes from where they begin can be read
         following, slot = load_i32(offsets, row + 1), np.int64(0)
         length = following - begin
         if length < 8:
-            word = bytes_word(data + begin, length, end)
-            place = set_of(cache, word)
-            if load_u64(place, 0) == word:
-                slot = load_i64(place, _WAYS)
-            else:
-                for way in range(1, _WAYS):
-                    if load_u64(place, way) == word:
-                        slot = load_i64(place, _WAYS + way)
-                        break
+            high = ~np.uint64(0) << (np.uint64(length) << _THREE)
+            word = (load_u64(data + begin, 0) & ~high) | (np.uint64(length) << _TOP)
+            slot = kept_slot(cache, word)
         begin = following
-        found[row] = slot - 1
-        misses[count] = row
-        count += np.int64(slot == 0)
+        store_i64(found, row, slot - 1)
+        if slot == 0:
+            store_i64(misses, count, row)
+            count += np.int64(1)
+    for row in range(within, rows):
+        following, slot = load_i32(offsets, row + 1), np.int64(0)
+        if following - begin < 8:
+            slot = kept_slot(cache, bytes_word(data + begin, following - begin, end))
+        begin = following
+        store_i64(found, row, slot - 1)
+        if slot == 0:
+            store_i64(misses, count, row)
+            count += np.int64(1)
     return count
 
 
-@kernel(
-    "int64(int64, boolean, int64, int64, int64, int64, int64, int64, int64, int64[::1], int64[::1])",
-)
+@kernel("int64(int64, boolean, int64, int64, int64, int64, int64, int64, int64, int64, int64)")
 def cached_slots(
     rows: I64,
     is_bytes: bool,
@@ -88,15 +104,15 @@ def cached_slots(
     validity: I64,
     bit: I64,
     cache: I64,
-    found: Int64s,
-    misses: Int64s,
+    found: I64,
+    misses: I64,
 ) -> I64:
     """Writes the slots of rows to `found`, and the rows whose keys are not here to `misses`; returns their number.
 
     Args:
         is_bytes, values, offsets, data, end, validity, bit: the keys, as `EncodedKeys` has them.
         cache: address of the sets.
-        misses: with room for one more than all rows.
+        found, misses: addresses, with room for all rows.
     """
     if is_bytes and validity == 0:
         return cached_texts(rows, offsets, data, end, cache, found, misses)
@@ -107,14 +123,10 @@ def cached_slots(
             word = (
                 bytes_word(data + load_i32(offsets, row), length, end) if is_bytes else load_u64(values, row)
             )
-            place = set_of(cache, word)
-            for way in range(_WAYS):
-                if load_u64(place, way) == word:
-                    slot = load_i64(place, _WAYS + way)
-                    break
-        found[row] = slot - 1
+            slot = kept_slot(cache, word)
+        store_i64(found, row, slot - 1)
         if slot == 0:
-            misses[count] = row
+            store_i64(misses, count, row)
             count += np.int64(1)
     return count
 
@@ -190,10 +202,11 @@ class SlotCache:
             line = int(_SET_BYTES)
             self._sets = np.zeros((line << SET_BITS) // 8 + 8, dtype=np.int64)
             self._at = -(-self._sets.__array_interface__["data"][0] // line) * line
-        if len(self._misses) <= keys.rows:
-            self._misses = np.empty(keys.rows + 1, dtype=np.int64)
+        if len(self._misses) < keys.rows:
+            self._misses = np.empty(keys.rows, dtype=np.int64)
         found = np.empty(keys.rows, dtype=np.int64)
-        count = cached_slots(keys.rows, *_memory(keys), self._at, found, self._misses)
+        places = [array.__array_interface__["data"][0] for array in (found, self._misses)]
+        count = cached_slots(keys.rows, *_memory(keys), self._at, *places)
         if _MISSES_MAX * count > keys.rows:
             self._vain += 1
             self._pause = 0 if self._vain < 2 else min(1 << self._vain, _PAUSE_MAX)

@@ -21,6 +21,7 @@ import streamlib as sl
 from benchmarks import answers
 from benchmarks.compare import __main__ as suite
 from benchmarks.compare import child, outcome, process, venvs
+from benchmarks.compare import suite as races
 from benchmarks.compare.chart import chart
 from benchmarks.compare.engines import ENGINES, base, flink
 from benchmarks.compare.engines import bytewax as bytewax_engine
@@ -251,6 +252,30 @@ def test_what_streamlib_leads_by_and_what_it_shall_lead_by() -> None:
     assert scaling == "two workers at least 1.6 x one, are 1.60 x"
     assert {field.name for field in fields(Outcome)} >= ASKED
     assert outcome.from_json(outcome.as_json(all_of_them)) == all_of_them
+
+
+def test_engines_in_memory_have_the_rows_of_libraries(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raced: list[tuple[str, int, str]] = []
+
+    def run(race: races.Race) -> list[Outcome]:
+        for entry in map(race._entry, race.engines, [1] * len(race.engines)):
+            raced.append((entry.task.engine, entry.outcome.rows, Path(entry.task.source).name))
+        return []
+
+    monkeypatch.setattr(races.Race, "run", run)
+    options = races.Options(7, 3, 1, False, 9.0, tmp_path, tmp_path, "python")
+    races.run_job(
+        find_job("scan"), ["streamlib", "polars", "streamlib-csv", "bytewax-memory", "bytewax"], options
+    )
+    assert raced == [
+        ("streamlib", 7, "input.arrow"),
+        ("polars", 7, "input.arrow"),
+        ("bytewax-memory", 7, "input.csv"),
+        ("streamlib-csv", 3, "input.csv"),
+        ("bytewax", 3, "input.csv"),
+    ]
 
 
 def test_the_chart_draws_what_was_measured() -> None:

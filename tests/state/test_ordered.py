@@ -70,6 +70,29 @@ def test_differential_what_comes_out_is_what_a_sorted_list_gives(
             assert got == sorted(ready)
 
 
+@pytest.mark.parametrize("cuts", [1, 2, pieces.PARTED_MAX, pieces.PARTED_MAX + 4])
+def test_rows_in_any_order_are_parted_a_few_times_and_then_sorted(cuts: int) -> None:
+    rows = 4 * gathering.KERNEL_ROWS_MIN
+    times = np.random.default_rng(3).integers(0, 1000, rows)
+    texts = pa.array([None if time % 7 == 0 else f"{time}" for time in times.tolist()])
+    buffer, left = OrderedBuffer(Order.ARRIVAL), np.arange(rows)
+    buffer.add(Batch(pa.record_batch({"n": left, "t": texts}), times))
+    for cut in range(1, cuts + 1):
+        before = cut * 1000 // (2 * cuts)
+        (out,) = buffer.release(before)
+        goes = times[left] < before
+        numbers = np.asarray(out.rows.column(0))
+        if cut <= pieces.PARTED_MAX:
+            assert numbers.tolist() == left[goes].tolist()
+        assert sorted(numbers.tolist()) == left[goes].tolist()
+        assert out.time is not None and (out.time == times[numbers]).all()
+        assert out.rows.column(1).equals(texts.take(pa.array(numbers)))
+        left = left[~goes]
+        assert buffer.rows == len(left) and buffer.low == times[left].min()
+    (rest,) = buffer.release(None)
+    assert sorted(rest.rows.column(0).to_pylist()) == left.tolist()
+
+
 @pytest.mark.parametrize(
     ("column", "wanted"),
     [

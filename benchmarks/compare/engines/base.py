@@ -66,8 +66,8 @@ class Engine:
         package: whose version is shown.
         requirements: what an environment of its own gets; none when it runs in this one.
         reads_csv: whether it works from a CSV file to a CSV file, whatever the job says.
-        in_memory: whether it reads that file before it is measured, and keeps its answer in memory: for
-            engines that take too long, or too much memory, for the rows that libraries get.
+        in_memory: whether it reads that file before it is measured, and keeps its answer in memory: it is
+            measured beside libraries then, with their rows.
     """
 
     name: str

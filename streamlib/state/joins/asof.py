@@ -8,6 +8,7 @@ cost is a constant per row, and memory is at most about twice that of the rows t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,14 +27,15 @@ from streamlib.kernels.asof import (
     TIME,
     UNSORTED,
     append_nodes,
+    append_placed,
     counts_equal,
     link_nodes,
-    living_nodes,
     match_nodes,
     match_roughly,
     search_nodes,
     survey,
 )
+from streamlib.kernels.asof_living import keep_nodes, living_nodes
 from streamlib.kernels.asof_stretches import (
     HELD_MAX,
     NODES_MAX,
@@ -60,6 +62,25 @@ _JOIN_FROM = 4
 """The chunks of values are joined when at least one in so many rows is asked for."""
 
 
+@dataclass(frozen=True, slots=True)
+class PlacedRows:
+    """Rows that have not been added yet, and are added from where they lie.
+
+    Attributes:
+        slots: of their keys.
+        columns: their values, of 8 bytes each, without nulls.
+        version: of the slots; they hold as long as that of the store is the same.
+    """
+
+    slots: Int64s
+    columns: list[pa.Array]
+    version: int
+
+    def addresses(self) -> list[int]:
+        """Where the slots and the values of the first row lie."""
+        return [address(self.slots), *(c.buffers()[1].address + 8 * c.offset for c in self.columns)]
+
+
 class AsOfStore:
     """Rows by key and time.
 
@@ -69,6 +90,7 @@ class AsOfStore:
 
     Attributes:
         rows: how many there are.
+        version: changes whenever slots are given anew.
 
     >>> from streamlib.kernels.asof import BACKWARD, UNLIMITED
     >>> store = AsOfStore([pa.field("k", pa.string())], [pa.field("v", pa.int64())])
@@ -85,6 +107,7 @@ class AsOfStore:
         self._kinds = [kept_type(field.type) for field in self.value_fields]
         self._words = [place for place, kind in enumerate(self._kinds) if is_plain_word(kind)]
         self._others = [place for place, kind in enumerate(self._kinds) if not is_plain_word(kind)]
+        self.version = 0
         self.clear()
 
     def clear(self) -> None:
@@ -129,13 +152,34 @@ class AsOfStore:
         """
         if not len(times):
             return
-        rising = bool((times[1:] >= times[:-1]).all())
-        last = self._nodes[self.rows - 1, TIME] if self.rows else times[0]
-        self._in_order = self._in_order and rising and bool(last <= times[0])
+        self._note_order(times, bool((times[1:] >= times[:-1]).all()))
         self._chain(self._table.find(keys), times)
         self._side_by_side.append([as_kept(values[place]) for place in self._words])
         for store, place in zip(self._values, self._others, strict=True):
             store.append(as_kept(values[place]))
+
+    def placed(self, keys: pa.RecordBatch, values: Sequence[pa.Array]) -> PlacedRows | None:
+        """Rows that `add_placed` takes some of; None where they have values that only `add` takes."""
+        if self._others or any(column.null_count for column in values):
+            return None
+        return PlacedRows(self.slots_of(keys), [as_kept(column) for column in values], self.version)
+
+    def add_placed(self, parts: Sequence[PlacedRows], codes: Int64s, times: Int64s) -> None:
+        """Adds rows as `add`: in the order of time, those named by `codes`.
+
+        Args:
+            codes: the number of the part above 32 bits of the row in it.
+        """
+        if not len(times):
+            return
+        begin = self.rows
+        self._note_order(times, True)
+        self._make_room(begin + len(times))
+        numbers = np.array([part.addresses() for part in parts], dtype=np.int64).reshape(-1)
+        words = self._side_by_side.more(len(times)) - 8 * len(self._words) * begin
+        columns = self._by_slot(self._heads, self._firsts)
+        append_placed(codes, times, numbers, len(self._words), address(self._nodes), *columns, begin, words)
+        self.rows = begin + len(times)
 
     def slots_of(self, keys: pa.RecordBatch) -> Int64s:
         """The slot of each key; they hold until something is dropped."""
@@ -196,23 +240,33 @@ class AsOfStore:
         seen = np.zeros(self._table.count, dtype=np.uint8)
         begin = living_nodes(address(self._nodes), self.rows, since, low, keeps_last, seen, out)
         living = out[begin:]
-        if not self._in_order:
-            living = living[np.argsort(self._nodes[living, TIME], kind="stable")]
         if len(living) < self.rows or not self._in_order:
-            slots, times = self._nodes[living, LINK] >> 32, self._nodes[living, TIME]
-            self._side_by_side.keep(living)
-            for store in self._values:
-                store.keep(living)
             for column in (self._heads, self._firsts, self._cursors):
                 column.upto(self._table.count)[:] = -1
-            self.rows = self._place = self._linked = 0
-            self._in_order = True
-            if len(self._nodes) > _ROOM_MAX * max(ROWS_MIN, len(living)):
-                self._nodes = np.empty((len(living), NODE_WORDS), dtype=np.int64)
+            for store in self._values:
+                store.keep(self._by_time(living))
+            if self._in_order:
+                columns = self._by_slot(self._heads, self._firsts)
+                words = self._side_by_side.address
+                keep_nodes(living, address(self._nodes), *columns, len(self._words), words)
+                self._side_by_side.keep_first(len(living), living)
+            else:
+                living = self._by_time(living)
+                slots, times = self._nodes[living, LINK] >> 32, self._nodes[living, TIME]
+                self._side_by_side.keep(living)
+                self.rows, self._in_order = 0, True
+                self._chain(slots, times)
+            self._place = self._linked = 0
+            self.rows = len(living)
+            if len(self._nodes) > _ROOM_MAX * max(ROWS_MIN, self.rows):
+                self._nodes = self._nodes[: self.rows].copy()
                 self._far = np.empty((0, FAR_WORDS), dtype=np.int64)
-            self._chain(slots, times)
         self._limit = 2 * self.rows + ROWS_MIN
         self._drop_keys()
+
+    def _by_time(self, places: Int64s) -> Int64s:
+        """Places of nodes, in the order of time."""
+        return places if self._in_order else places[np.argsort(self._nodes[places, TIME], kind="stable")]
 
     def snapshot(self) -> tuple[pa.RecordBatch, list[pa.Array], Int64s]:
         """Keys, values and times of all rows, in their order: what `add` takes."""
@@ -336,13 +390,22 @@ class AsOfStore:
 
     def _chain(self, slots: Int64s, times: Int64s) -> None:
         count = self.rows + len(slots)
+        self._make_room(count)
+        columns = self._by_slot(self._heads, self._firsts)
+        append_nodes(slots, np.ascontiguousarray(times), address(self._nodes), *columns, self.rows)
+        self.rows = count
+
+    def _make_room(self, count: int) -> None:
+        """Has room for so many nodes."""
         if count > len(self._nodes):
             grown = np.empty((max(count, 2 * len(self._nodes)), NODE_WORDS), dtype=np.int64)
             grown[: self.rows] = self._nodes[: self.rows]
             self._nodes = grown
-        columns = self._by_slot(self._heads, self._firsts)
-        append_nodes(slots, np.ascontiguousarray(times), address(self._nodes), *columns, self.rows)
-        self.rows = count
+
+    def _note_order(self, times: Int64s, rising: bool) -> None:
+        """Notes whether all rows are in the order of time, with these behind them."""
+        last = self._nodes[self.rows - 1, TIME] if self.rows else times[0]
+        self._in_order = self._in_order and rising and bool(last <= times[0])
 
     def _by_slot(self, one: SlotColumn, other: SlotColumn) -> tuple[int, int]:
         """The addresses of two columns, which have a place for each slot."""
@@ -371,5 +434,6 @@ class AsOfStore:
         self._slots_limit = 2 * len(living) + 2 * ROWS_MIN
 
     def _new_keys(self) -> None:
+        self.version += 1
         self._table = SlotTable(self.key_fields, AccumulatorPlan([]))
         self._heads, self._firsts, self._cursors = (SlotColumn(np.int64, -1) for _ in range(3))

@@ -18,6 +18,9 @@ Int64s = npt.NDArray[np.int64]
 
 _Value = TypeVar("_Value", bound=np.generic)
 _ROWS_MIN = 64
+_KEPT_MIN = 4096
+_ROOM_MAX = 4
+"""There is room for so many times the rows, at most, when some have been dropped."""
 
 
 def is_plain_word(kind: pa.DataType) -> bool:
@@ -49,6 +52,11 @@ class WordRows:
         """Bytes reserved."""
         return self._words.nbytes + sum(valid.nbytes for valid in self._valid.values())
 
+    @property
+    def address(self) -> int:
+        """Where the words of the first row lie."""
+        return address(self._words)
+
     def clear(self) -> None:
         """Drops everything."""
         self._rows = 0
@@ -59,11 +67,8 @@ class WordRows:
         """Adds rows."""
         if not self._kinds:
             return
-        begin, self._rows = self._rows, self._rows + len(columns[0])
-        if self._rows > len(self._words):
-            room_for = max(self._rows, begin + begin // 2, _ROWS_MIN)
-            self._words = _grown(self._words, begin, room_for)
-            self._valid = {place: _grown(valid, begin, room_for) for place, valid in self._valid.items()}
+        begin = self._rows
+        first = self.more(len(columns[0]))
         numbers = np.zeros((len(columns), COLUMN), dtype=np.int64)
         for place, (column, described) in enumerate(zip(columns, numbers, strict=True)):
             described[:VALUES] = WORD, place
@@ -72,8 +77,18 @@ class WordRows:
                 self._valid[place] = np.ones(len(self._words), dtype=np.bool_)
             if place in self._valid:
                 self._valid[place][begin : self._rows] = np.asarray(column.is_valid())
-        stride = 8 * len(columns)
-        pack_rows(numbers.reshape(-1), self._rows - begin, stride, address(self._words) + begin * stride)
+        pack_rows(numbers.reshape(-1), self._rows - begin, 8 * len(columns), first)
+
+    def more(self, rows: int) -> int:
+        """Makes room for so many further rows, without nulls; the address of the first one's words, to be written."""
+        begin, self._rows = self._rows, self._rows + rows
+        if self._rows > len(self._words):
+            room_for = max(self._rows, begin + begin // 2, _ROWS_MIN)
+            self._words = _grown(self._words, begin, room_for)
+            self._valid = {place: _grown(valid, begin, room_for) for place, valid in self._valid.items()}
+        for valid in self._valid.values():
+            valid[begin : self._rows] = True
+        return address(self._words) + begin * self._words.strides[0]
 
     def take(self, places: Int64s, bits: pa.Buffer | None = None) -> list[pa.Array]:
         """The columns of the rows at `places`; null where one is negative: `bits`, where they are known."""
@@ -97,6 +112,15 @@ class WordRows:
             return
         self._words, self._rows = self._words[places], len(places)
         self._valid = {place: valid[places] for place, valid in self._valid.items()}
+
+    def keep_first(self, count: int, places: Int64s) -> None:
+        """Keeps as many rows as there are `places`, when somebody has moved the words of these to the front."""
+        self._rows = count
+        for valid in self._valid.values():
+            valid[:count] = valid[places]
+        if len(self._words) > _ROOM_MAX * max(_KEPT_MIN, count):
+            self._words = self._words[:count].copy()
+            self._valid = {place: valid[:count].copy() for place, valid in self._valid.items()}
 
     def _bits(self, place: int, places: Int64s, bits: pa.Buffer | None) -> pa.Buffer | None:
         """Which values are there."""

@@ -16,6 +16,8 @@ import streamlib as sl
 import streamlib.testing as t
 from streamlib.elements import MAX_TIME, MIN_TIME
 from streamlib.operators.joins.asof_operator import AsOfJoinOperator
+from streamlib.state import gathering, pieces
+from streamlib.state import ordered as ordered_module
 from streamlib.state.joins import asof
 from streamlib.testing.harness import Harness
 
@@ -176,10 +178,13 @@ class Played:
                 self.driven.operator.on_side_watermark(time, side)
 
 
-@pytest.fixture
-def always_dropping(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(params=[False, True], ids=["as it is", "kernels for few rows too"])
+def always_dropping(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is of no more use goes at once, so that few rows show what goes too early."""
     monkeypatch.setattr(asof, "ROWS_MIN", 0)
+    if request.param:
+        for module in (ordered_module, pieces, gathering):
+            monkeypatch.setattr(module, "KERNEL_ROWS_MIN", 1)
 
 
 @pytest.mark.parametrize("ordered", [False, True])
