@@ -96,8 +96,12 @@ class ResultBuilder:
         counts = list(each)
         times = self._times.of([end - 1 for end in ends_ns], counts)
         state = parts[0].state if len(parts) == 1 else np.concatenate([part.state for part in parts])
-        kept = [concat(columns) for columns in zip(*(part.kept for part in parts), strict=True)]
-        finished = parts[0].plan.finish(state, kept)
+        plan = parts[0].plan
+        kept = [
+            concat(columns) if number < len(plan.kept) or len(columns) == 1 else pa.chunked_array(columns)
+            for number, columns in enumerate(zip(*(part.kept for part in parts), strict=True))
+        ]
+        finished = plan.finish(state, kept)
         values = pa.RecordBatch.from_arrays(finished, schema=self.intermediate)
         keys = parts[0].keys if len(parts) == 1 else pa.concat_batches([part.keys for part in parts])
         columns = [*keys.columns]

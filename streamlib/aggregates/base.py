@@ -32,6 +32,9 @@ class Aggregate(ABC):
     passes_nulls: ClassVar[bool] = True
     """Whether a null input is as good as no row. If not, `among` makes an aggregate that knows a filter."""
 
+    reads_chunks: ClassVar[bool] = False
+    """Whether `finish` takes what is collected as `Finished.parts`, and not as one column."""
+
     def arguments(self) -> str:
         """What stands between the parentheses when it is written."""
         return ""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +32,7 @@ from streamlib.aggregates.base import Aggregate
 Int64s = npt.NDArray[np.int64]
 
 
+Column = pa.Array | pa.ChunkedArray
 Wanted = Accumulator | Over | Collected
 """What an aggregate asks for."""
 
@@ -194,13 +196,13 @@ class AccumulatorPlan:
         """The state of a key without rows; shape (words,)."""
         return np.array([word.initial for word in self.words], dtype=np.int64)
 
-    def finish(self, state: Int64s, kept: Sequence[pa.Array] = ()) -> list[pa.Array]:
+    def finish(self, state: Int64s, kept: Sequence[Column] = ()) -> list[pa.Array]:
         """The results of the aggregates, in their order.
 
         Args:
             state: shape (keys, words); may be a strided view.
             kept: the columns beside the records, by `kept_fields`; what was collected perhaps in its
-                final form.
+                final form, and in chunks.
 
         Raises:
             DataError: an integer sum that does not fit its result type.
@@ -216,16 +218,19 @@ class AccumulatorPlan:
             for aggregate, index, kind in self.aggregates
         ]
 
-    def _finished(self, index: int, rows: Int64s, state: Int64s, kept: Sequence[pa.Array]) -> Finished:
+    def _finished(self, index: int, rows: Int64s, state: Int64s, kept: Sequence[Column]) -> Finished:
         """The state of one input."""
         parts = {accumulator: state[:, begin:end] for accumulator, begin, end in self._words_of[index]}
-        values: dict[Accumulator | Collected, pa.Array] = {
+        asked = [aggregate for aggregate, of, _ in self.aggregates if of == index]
+        chunks = bool(asked) and all(aggregate.reads_chunks for aggregate in asked)
+        values: dict[Accumulator | Collected, Any] = {
             place.accumulator: column
             for place, column in zip(self.kept, kept, strict=False)
             if place.input == index
         }
         for item, column in zip(self.collected, kept[len(self.kept) :], strict=True):
             if item.input == index:
-                values[item.collected] = column
+                whole = chunks or not isinstance(column, pa.ChunkedArray)
+                values[item.collected] = column if whole else column.combine_chunks()
         valid = rows - parts[NULLS][:, 0] if NULLS in parts else rows
-        return Finished(rows, valid, parts, self.input_names[index], self.ordered, values, {})
+        return Finished(rows, valid, parts, self.input_names[index], self.ordered, values, {}, {}, asked)

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from streamlib.aggregates.base import Aggregate, refuse
 from streamlib.aggregates.moments import as_floats, is_number, require_numbers
-from streamlib.aggregates.selection import INTERPOLATIONS, InBuckets
+from streamlib.aggregates.selection import INTERPOLATIONS, quantiles_of
 from streamlib.errors import BuildError
 from streamlib.kernels._jit import kernel
 from streamlib.kernels.columns import decoded_type, values_of
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from streamlib.aggregates.plan import Wanted
 
 _EXPECTED = "a column of numbers, booleans, timestamps, dates or durations"
+_EMPTY = "lists without values"
 Int64s = npt.NDArray[np.int64]
 
 
@@ -49,6 +50,7 @@ class Quantile(Aggregate):
     """
 
     name = "quantile"
+    reads_chunks = True
     quantile: float
     interpolation: str = "nearest"
 
@@ -83,16 +85,28 @@ class Quantile(Aggregate):
 
         kind = self.result_type(input_type)
         is_float = kind == pa.float64()
-        lists = state.memo.get(InBuckets)
-        if lists is None:
-            offsets, values = segments(state.values[_rows()])
-            values = as_floats(values) if is_float else values.cast(kind)
-            lists = state.memo[InBuckets] = InBuckets.of(offsets, values_of(values).view(np.int64), is_float)
-        empty = np.diff(lists.offsets) == 0
-        out = lists.quantiles(self.quantile, self.interpolation, is_float)
+        found: dict[tuple[float, str], Int64s] | None = state.memo.get(Quantile)
+        if found is None:  # those of all that are asked for, while values are at hand
+            asked = [one._how for one in state.asked if isinstance(one, Quantile)]
+            wanted = list(dict.fromkeys([self._how, *asked]))
+            lists = []
+            for part in state.parts(_rows()):
+                offsets, values = segments(part)
+                values = as_floats(values) if is_float else values.cast(kind)
+                lists.append((offsets, values_of(values).view(np.int64)))
+            found = state.memo[Quantile] = dict(
+                zip(wanted, quantiles_of(lists, wanted, is_float), strict=True)
+            )
+            state.memo[_EMPTY] = np.concatenate([np.diff(offsets) == 0 for offsets, _ in lists])
+        out, empty = found[self._how], state.memo[_EMPTY]
+        mask = empty if empty.any() else None
         if is_float:
-            return pa.array(out.view(np.float64), mask=empty, from_pandas=False)
-        return pa.array(out, mask=empty).view(kind)
+            return pa.array(out.view(np.float64), mask=mask, from_pandas=False)
+        return pa.array(out, mask=mask).view(kind)
+
+    @property
+    def _how(self) -> tuple[float, str]:
+        return self.quantile, self.interpolation
 
 
 @dataclass(frozen=True, slots=True)

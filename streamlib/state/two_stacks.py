@@ -12,6 +12,10 @@ A front with a sum for each slice would repeat keys that few slices have. So the
 slices since the sum before have about as many bytes as the sum: it takes no more memory than the slices,
 and those between two sums, which are merged one by one, have no more than the result.
 
+Sums for hundreds of slices would not fit into the cache, and be read from memory when their turn comes. So
+the front is made by blocks of slices that do fit: at first it has one sum for each block, and those within
+a block when the oldest slice left is one of it. That is one more merge of each slice.
+
 The slices themselves are kept until they are dropped. They are what a snapshot holds, and what late
 rows of a slice are added to.
 """
@@ -34,6 +38,8 @@ from streamlib.state.placed import KeySlots, PlacedPane, PlacedStore, StoredSums
 
 _SLACK = 5 / 4
 """Sums of slices with the same keys may differ in what they reserve."""
+_BLOCK_BYTES = 1 << 19
+"""Slices whose sums are made together: with these they lie in the second-level cache."""
 _SPARSE = 2
 """A result with fewer keys than one of so many is not made in the order of slots."""
 _SLOTS_MAX = 8192
@@ -76,6 +82,7 @@ class TwoStacks:
         self._sums = WordSums(self._keys, plan) if in_words else StoredSums(self._keys, plan)
         self._by_slot = SumBySlot(self._keys, plan) if in_words else None
         self._front: Any = SortedDict()  # slice start -> the sum from there
+        self._anchors: set[int] = set()  # those in the front that blocks begin with
         self._front_ends: int | None = None
         self._back: PlacedPane | None = None
         self._oldest_in_back: int | None = None
@@ -100,10 +107,17 @@ class TwoStacks:
         starts = self.slices.starts()
         while starts and starts[0] < before:
             self.slices.take(starts[0])
+        left_block = False
         while self._front and self._front.keys()[0] < before:
-            self._sums.free(self._front.popitem(0)[1])
+            start, pane = self._front.popitem(0)
+            self._sums.free(pane)
+            left_block |= start in self._anchors
+            self._anchors.discard(start)
         if self._oldest_in_back is not None and self._oldest_in_back < before:
             self._flip()
+        elif left_block:
+            nearest, total = self._front.peekitem(0) if self._front else (self._front_ends, None)
+            self._make_sums(self._starts(before, nearest), total, 0)
 
     def push(self, before: int) -> None:
         """Pushes the slices that start before `before` and are not pushed yet."""
@@ -157,15 +171,47 @@ class TwoStacks:
         for pane in self._front.values():
             self._sums.free(pane)
         self._front.clear()
+        self._anchors.clear()
         if self._back is not None:
             self._sums.free(self._back)
         self._back = self._oldest_in_back = None
         self._front_ends = self.pushed
+        blocks = self._blocks(self._starts(None, self.pushed))
         total, since = None, 0
-        for start in reversed(self._starts(None, self.pushed)):
-            pane = self.slices.pane(start)
+        for block in reversed(blocks[1:]):
             if since == 0 and total is not None:
                 total = self._sums.plus(None, total)  # the one before stays in the front
+            for start in reversed(block):
+                pane = self.slices.pane(start)
+                total, since = self._sums.plus(total, pane), since + pane.nbytes
+            if total is not None and since * _SLACK >= total.nbytes:
+                self._front[block[0]], since = total, 0
+                self._anchors.add(block[0])
+        self._make_sums(blocks[0] if blocks else [], total, since)
+
+    def _blocks(self, starts: Sequence[int]) -> list[list[int]]:
+        """Consecutive slices by the memory that is at hand at once, in their order."""
+        blocks: list[list[int]] = []
+        size = _BLOCK_BYTES
+        for start in reversed(starts):
+            if size >= _BLOCK_BYTES:
+                blocks.append([])
+                size = 0
+            blocks[-1].append(start)
+            size += self.slices.pane(start).nbytes
+        return [block[::-1] for block in reversed(blocks)]
+
+    def _make_sums(self, starts: Sequence[int], total: PlacedPane | None, since: int) -> None:
+        """Puts into the front the sums from each of these slices on.
+
+        Args:
+            total: the sum of what comes behind them.
+            since: how many bytes the slices have that no sum in the front has; 0 where `total` is there.
+        """
+        for start in reversed(starts):
+            pane = self.slices.pane(start)
+            if since == 0 and total is not None:
+                total = self._sums.plus(None, total)
             total = self._sums.plus(total, pane)
             since += pane.nbytes
             if since * _SLACK >= total.nbytes:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import random
 from decimal import Decimal
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -29,7 +28,7 @@ from streamlib.aggregates import (
     TopK,
     TopKBy,
 )
-from streamlib.aggregates.selection import INTERPOLATIONS, InBuckets
+from streamlib.aggregates.selection import INTERPOLATIONS, quantiles_of
 from streamlib.aggregates.sorting import sortable
 from streamlib.state import PaneStore, SlotTable
 from streamlib.testing import check_aggregate
@@ -264,21 +263,51 @@ def test_top_values_are_all_that_is_kept() -> None:
 
 @given(
     st.lists(
-        st.lists(st.one_of(st.integers(-(2**63), 2**63 - 1), st.integers(0, 9)), max_size=40), max_size=9
+        st.lists(st.one_of(st.integers(-(2**63), 2**63 - 1), st.integers(0, 9)), max_size=60), max_size=9
+    ),
+    st.lists(
+        st.tuples(st.floats(0, 1), st.sampled_from(["lower", "higher", "nearest"])), min_size=1, max_size=4
     ),
     st.booleans(),
+    st.integers(0, 9),
 )
-def test_buckets_hold_the_keys_of_each_list_in_order(lists: list[list[int]], floats: bool) -> None:
-    offsets = np.cumsum([0, *(len(values) for values in lists)])
-    words = np.array([value for values in lists for value in values], dtype=np.int64)
-    found = InBuckets.of(offsets, words, floats)
-    keys = sortable(pa.array(words.view(np.float64), from_pandas=False)) if floats else words
-    for row, (begin, end) in enumerate(pairwise(offsets.tolist())):
-        assert sorted(found.keys[begin:end].tolist()) == sorted(keys[begin:end].tolist())
-        low, shift = int(found.lows[row]), int(found.shifts[row])
-        buckets = [(key - low) >> shift for key in found.keys[begin:end].tolist()]
-        assert buckets == sorted(buckets)
-        assert not shift or 0 <= buckets[0] <= buckets[-1] < max(2, end - begin)
+def test_quantiles_of_lists_are_those_of_sorted_values(
+    lists: list[list[int]], wanted: list[tuple[float, str]], floats: bool, cut: int
+) -> None:
+    def as_lists(some: list[list[int]]) -> tuple[Any, Any]:
+        words = np.array([value for values in some for value in values], dtype=np.int64)
+        return np.cumsum([0, *(len(values) for values in some)]), words
+
+    found = quantiles_of([as_lists(lists[:cut]), as_lists(lists[cut:])], wanted, floats)
+    assert found.shape == (len(wanted), len(lists))
+    for row, values in enumerate(lists):
+        words = np.array(values, dtype=np.int64)
+        keys = sortable(pa.array(words.view(np.float64), from_pandas=False)) if floats else words
+        ordered = np.sort(keys)
+        for (quantile, rule), result in zip(wanted, found, strict=True):
+            if not values:
+                assert result[row] == 0
+                continue
+            place = (len(values) - 1) * quantile
+            at = {"lower": int(place), "higher": math.ceil(place), "nearest": int(place + 0.5)}[rule]
+            got = result[row : row + 1]
+            if floats:
+                got = sortable(pa.array(got.view(np.float64), from_pandas=False))
+            assert got[0] == ordered[at]
+
+
+@pytest.mark.parametrize("size", [17, 257, 5000])
+@pytest.mark.parametrize("draw", ["normal", "standard_cauchy", "few", "equal"])
+def test_quantiles_of_long_lists(size: int, draw: str) -> None:
+    rng = np.random.default_rng(size)
+    kinds = {"few": lambda n: rng.integers(0, 3, n) * 1.5, "equal": lambda n: np.full(n, -2.5)}
+    values = kinds[draw](3 * size) if draw in kinds else getattr(rng, draw)(size=3 * size)
+    offsets = np.array([0, size, 3 * size])
+    wanted = [(0.5, "midpoint"), (0.9, "linear"), (0.0, "nearest"), (0.5, "linear"), (1.0, "linear")]
+    found = quantiles_of([(offsets, values.view(np.int64))], wanted, True).view(np.float64)
+    for row, part in enumerate(np.split(values, [size])):
+        for (quantile, rule), result in zip(wanted, found, strict=True):
+            assert result[row] == pytest.approx(np.quantile(part, quantile, method=rule), rel=1e-14)
 
 
 @pytest.mark.parametrize("kind", [np.float64, np.float32])
@@ -286,17 +315,3 @@ def test_a_nan_that_signals_is_a_nan(kind: type[np.floating]) -> None:
     bits = {np.float64: np.array([0x7FF0000000000001]), np.float32: np.array([0x7F800001], np.int32)}[kind]
     keys = sortable(pa.array(bits.view(kind), from_pandas=False))
     assert keys.tolist() == sortable(pa.array([math.nan])).tolist()
-
-
-def test_lists_that_are_alive_do_not_share_the_memory_of_keys() -> None:
-    offsets, words = np.array([0, 40, 100]), np.arange(100)
-    first = InBuckets.of(offsets, words, False)
-    second = InBuckets.of(offsets, words + 1000, False)
-    assert first.quantiles(0.5, "lower", False).tolist() == [19, 69]
-    assert second.quantiles(0.5, "lower", False).tolist() == [1019, 1069]
-    address = second.keys.__array_interface__["data"][0]
-    del second
-    third = InBuckets.of(offsets, words + 2000, False)
-    assert third.keys.__array_interface__["data"][0] == address
-    assert first.quantiles(1.0, "higher", False).tolist() == [39, 99]
-    assert third.quantiles(1.0, "higher", False).tolist() == [2039, 2099]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from streamlib.aggregates import AccumulatorPlan, Count, Max, Min, Sum
 from streamlib.aggregates.quantile import Median
-from streamlib.state import TwoStacks
+from streamlib.state import TwoStacks, two_stacks
 
 KEY = pa.field("k", pa.string())
 NAMES = ["a", "b", None, "a key of more than eight bytes", "", "c", "d", "e"]
@@ -61,12 +62,20 @@ def results(closed: Any) -> dict[str | None, list[Any]]:
     size=st.sampled_from([1, 2, 3, 7, 30]),
     grows=st.booleans(),
     amended=st.lists(st.tuples(st.integers(0, 29), st.integers(0, 29), st.integers(0, 7)), max_size=12),
+    block_bytes=st.sampled_from([1, 5_000, 15_000, 2**19]),
 )
 @settings(deadline=None)
 def test_windows_of_slices_are_those_of_their_rows(
-    kind: str, given_rows: Rows, size: int, grows: bool, amended: list[tuple[int, int, int]]
+    kind: str, given_rows: Rows, size: int, grows: bool, amended: list[tuple[int, int, int]], block_bytes: int
 ) -> None:
     """Slices of 1; a window ends after each. With `grows` they begin together, `size` at a time."""
+    with patch.object(two_stacks, "_BLOCK_BYTES", block_bytes):
+        check_windows(kind, given_rows, size, grows, amended)
+
+
+def check_windows(
+    kind: str, given_rows: Rows, size: int, grows: bool, amended: list[tuple[int, int, int]]
+) -> None:
     plan, text = AccumulatorPlan(PLANS[kind]), kind == "values beside"
     stacks = TwoStacks([KEY], plan)
     keys, values, times = batch(given_rows, text)
@@ -88,6 +97,25 @@ def test_windows_of_slices_are_those_of_their_rows(
         stacks.compact()
     stacks.drop(30)
     assert stacks.closed() is None and not len(stacks.slices)
+
+
+def test_the_front_has_sums_for_some_slices_at_a_time() -> None:
+    """A sum for each of the 600 slices, all with the same keys, would take as much memory as they do."""
+    keys = pa.record_batch([pa.array([f"k{key}" for key in range(200)])], schema=pa.schema([KEY]))
+    stacks, most = TwoStacks([KEY], AccumulatorPlan([(Count(), None, None)])), 0
+    with patch.object(two_stacks, "_BLOCK_BYTES", 2**16):
+        for number in range(1300):
+            starts = np.full(200, number, dtype=np.int64)
+            stacks.slices.add(keys, starts, [], starts)
+            stacks.drop(number - 599)
+            stacks.push(number + 1)
+            if number % 7 == 0:
+                closed = stacks.closed()
+                assert closed is not None
+                assert closed.results()[0].to_pylist() == [min(number + 1, 600)] * 200
+            most = max(most, len(stacks._front))
+    assert 10 < most < 120
+    assert stacks._anchors <= set(stacks._front)
 
 
 def one_shot(stacks: TwoStacks, number: int, keys: int) -> None:

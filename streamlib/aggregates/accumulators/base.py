@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -134,6 +134,7 @@ class Finished:
             collected.
         derived: the state of the columns made of this one.
         memo: what one aggregate has worked out and others over this input can use.
+        asked: the aggregates over this input.
     """
 
     rows: Int64s
@@ -144,10 +145,16 @@ class Finished:
     values: Mapping[Any, pa.Array] = field(default_factory=dict)
     derived: Mapping[Derived, Finished] = field(default_factory=dict)
     memo: dict[Any, Any] = field(default_factory=dict)
+    asked: Sequence[Any] = ()
 
     def of(self, column: Derived) -> Finished:
         """The state of a column made of this one."""
         return self.derived[column]
+
+    def parts(self, collected: Any) -> list[pa.Array]:
+        """What was collected, in one column or several, one after the other."""
+        column = self.values[collected]
+        return column.chunks if isinstance(column, pa.ChunkedArray) else [column]
 
     def words(self, accumulator: Accumulator) -> Int64s:
         """The words of an accumulator: shape (keys, words of it), int64 bits."""
