@@ -214,7 +214,9 @@ class EventTimeOperator(Operator):
         passed = [
             self._stamp(part, part_times, split, number)
             for batch, times in held
-            for part, part_times in self._sift(batch, times, split, refused, self.node.max_jump)
+            for part, part_times in self._sift(
+                batch, self._written(batch, times), split, refused, self.node.max_jump
+            )
         ]
         clock.pass_block(number)
         return chain(passed, self._refused(refused))
@@ -222,6 +224,9 @@ class EventTimeOperator(Operator):
     def _timed(self, batch: Batch) -> Batch:
         """A stamped batch with its times, where it has none yet."""
         return batch if batch.time is not None else replace(batch, time=self._times(batch))
+
+    def _written(self, batch: Batch, times: Int64s | Glance) -> Int64s:
+        return self._times(batch) if isinstance(times, Glance) else times
 
     def _stamp(self, batch: Batch, times: Int64s | Glance, split: SplitTime, number: int) -> Batch:
         """The batch with its marks and order, of which the split takes note; without its times where a glance does."""
@@ -235,7 +240,7 @@ class EventTimeOperator(Operator):
             if not times.behind and times.low >= max(split.floor, add_time(split.max_time, -delay)):
                 split.max_time = max(split.max_time, times.high)
                 return Batch(batch.rows, None, None, order, batch.origin)
-            times = self._times(batch)
+        times = self._written(batch, times)
         if node.per:
             marks, behind = self._advance_per(batch, times, split)
         else:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -30,9 +30,7 @@ from streamlib.aggregates.accumulators import (
 from streamlib.aggregates.base import Aggregate
 
 Int64s = npt.NDArray[np.int64]
-
-
-Column = pa.Array | pa.ChunkedArray
+Column: TypeAlias = pa.Array | pa.ChunkedArray
 Wanted = Accumulator | Over | Collected
 """What an aggregate asks for."""
 

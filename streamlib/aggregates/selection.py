@@ -70,14 +70,23 @@ def quantiles_of(
     places = np.empty(_BUCKETS_MAX, dtype=np.int64)
     longest = max((int(np.diff(offsets).max(initial=1)) for offsets, _ in lists), default=1)
     room = _memory(2 * longest)
-    arrays = (room, room[longest:], places, quantiles, rules)
     row = 0
     for offsets, words in lists:
         offsets, words = np.ascontiguousarray(offsets), np.ascontiguousarray(words)
-        given = (_address(offsets), _address(words), floats)
         count = len(offsets) - 1
         write_quantiles(
-            count, *given, *map(_address, arrays), len(wanted), _address(out) + 8 * row, out.shape[1]
+            count,
+            _address(offsets),
+            _address(words),
+            floats,
+            _address(room),
+            _address(room[longest:]),
+            _address(places),
+            _address(quantiles),
+            _address(rules),
+            len(wanted),
+            _address(out) + 8 * row,
+            out.shape[1],
         )
         row += count
     _spare.memory = room if len(room) <= _KEYS_KEPT else None

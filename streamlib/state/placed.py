@@ -149,7 +149,8 @@ class PlacedPane(Pane):
         return False
 
     @property
-    def _room(self) -> int:
+    def room(self) -> int:
+        """How many slots it takes as it is: its table has a place for any."""
         return len(self._records)
 
     def copied(self) -> PlacedPane:
