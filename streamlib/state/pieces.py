@@ -162,7 +162,8 @@ class Cut:
             return batch.take(codes)
         if self.piece.is_parted:
             time = lasting_room(len(codes))
-            gather_values(np.array([address(batch.time)]), codes, 8, address(time))
+            assert batch.time is not None
+            gather_values(np.array([address(np.ascontiguousarray(batch.time))]), codes, 8, address(time))
             return rows_gathered([self.piece], time, codes, by_order=False)
         return rows_gathered([self.piece], self.piece.times[self.begin : self.end], codes, by_order=False)
 

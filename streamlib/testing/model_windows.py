@@ -17,6 +17,7 @@ def windows_of(time: int, spec: Windowed, values: RowData) -> list[tuple[int, in
 
     Of a session, and of windows by rows, those that it would have if the row were alone.
 
+    >>> from streamlib.testing.specs import Read
     >>> windows_of(7, Windowed(Read(0), (), 10, 0, 0, "sums", "hopping", 4), {})
     [(0, 10), (4, 14)]
     """
@@ -111,6 +112,7 @@ def bars(
 def following(end: int, until: int, spec: Windowed) -> Iterator[tuple[int, int]]:
     """The bounds of the windows that end after `end` and by `until`.
 
+    >>> from streamlib.testing.specs import Read
     >>> list(following(10, 26, Windowed(Read(0), (), 10, 0, 0, "sums", "hopping", 5)))
     [(5, 15), (10, 20), (15, 25)]
     """

@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from streamlib.contracts import Sink, SinkWriter, Source, Split, SplitReader
 from streamlib.errors import BuildError
@@ -110,11 +111,17 @@ def _dumps(value: Any, buffers: list[pickle.PickleBuffer]) -> bytes:
                 return AbsentSource, about
             if isinstance(obj, Sink) and not obj.stages_apart:
                 return AbsentSink, (obj.describe(),)
+            if isinstance(obj, pc.FunctionOptions):  # which pickle does not take
+                return _options_of, (obj.serialize().to_pybytes(),)
             return super().reducer_override(obj)
 
     out = io.BytesIO()
     Pickler(out, protocol=5, buffer_callback=buffers.append).dump(value)
     return out.getvalue()
+
+
+def _options_of(data: bytes) -> pc.FunctionOptions:
+    return pc.FunctionOptions.deserialize(pa.py_buffer(data))
 
 
 def _cannot_be_sent(plan: Plan, error: Exception) -> BuildError:

@@ -57,6 +57,17 @@ def pipelines(folder: Path) -> dict[str, Any]:
         "bars": bars,
         "late": bars.late,
         "sessions": files.union(memory).key_by("symbol").window(sl.session("3ms")).agg(n=sl.count()),
+        "options": files.filter(col("symbol").str.starts_with("S") & col("symbol").is_in(["S1", "S2"]))
+        .with_columns(
+            at=col("ts").dt.truncate("1s"),
+            text=col("symbol").str.replace("S", "T").str.pad_start(4),
+            both=sl.struct("symbol", "price").struct.field("price").round(1),
+            whole=col("price").cast("int64", strict=False),
+        )
+        .key_by("symbol")
+        .window(sl.tumbling("1s"))
+        .agg(mean=col("price").mean().round(2), at=col("at").max(), text=col("text").last()),
+        "latest": memory.key_by("symbol").latest().changes(),
         "asof": files.asof_join(memory.select("ts", "symbol", right=col("price")), on="symbol"),
         "map": memory.map(lambda price: {"scaled": price * factor[3]}, schema={"scaled": "float64"}),
     }
