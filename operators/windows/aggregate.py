@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 COMBINE_BYTES_MAX = 64 * 1024 * 1024
 """Size of a worker's partial results from which they are sent on before their windows close."""
+_BATCHES_A_LOOK = 4
+"""After how many batches that size is looked up."""
 
 
 class PaneOperator(Operator):
@@ -109,8 +111,7 @@ class WindowOperator(PaneOperator):
         self.columns = InputColumns(source.names if node.sorts else (), node.aggregation.inputs, source)
         self.waiting = OrderedBuffer(Order.COLUMNS, len(source)) if node.sorts else None
         self.all_results = not from_input(node.inputs[0])[1]
-        self.late = 0
-        self.late_by_max = 0
+        self.late = self.late_by_max = self._taken = 0
 
     def on_batch(self, batch: Batch, side: int = 0) -> Iterable[Output]:
         """Adds rows to their windows; yields those that are late, if somebody reads them."""
@@ -131,9 +132,14 @@ class WindowOperator(PaneOperator):
         if len(kept):
             self.take(batch, kept, inputs, missed)
             self.check_open()
-            if self.combine and self.held_bytes > COMBINE_BYTES_MAX:
+            if self.combine and self._holds_much():
                 return chain(late, self.emit(None))
         return late
+
+    def _holds_much(self) -> bool:
+        """Whether the open windows should be sent on as they are; looked up after some batches."""
+        self._taken = (self._taken + 1) % _BATCHES_A_LOOK
+        return self._taken == 0 and self.held_bytes > COMBINE_BYTES_MAX
 
     def inputs(self, batch: Batch, refused: Late | None) -> Sequence[pa.Array | Product]:
         """What the aggregates read of the rows that are not refused, as `panes` takes it."""

@@ -74,6 +74,38 @@ def _pair_storer(comparison: str) -> Any:
     return intrinsic(typing)
 
 
+def _lanes(builder: Any, *values: Any) -> Any:
+    """A vector of four words."""
+    made = ir.Constant(ir.VectorType(ir.IntType(64), 4), ir.Undefined)
+    for place, value in enumerate(values):
+        made = builder.insert_element(made, value, ir.Constant(ir.IntType(32), place))
+    return made
+
+
+def _row_storer(beyond: str, within: str) -> Any:
+    """Compares the first two of four words, the first by `beyond` and where it is equal the second by `within`."""
+
+    def typing(context: Any, base: Any, index: Any, time: Any, order: Any, value: Any) -> Any:
+        def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            int64 = ir.IntType(64)
+            time, order, value = args[2:]
+            pointer = _pointer(builder, args[0], args[1], int64)
+            kept = builder.load(pointer, align=1, typ=ir.VectorType(int64, 4))
+            parts = [builder.extract_element(kept, ir.Constant(ir.IntType(32), part)) for part in (0, 1)]
+            kept_time, kept_order = (_lanes(builder, part, part, part, part) for part in parts)
+            times, orders = (_lanes(builder, part, part, part, part) for part in (time, order))
+            nearer = builder.icmp_signed(beyond, times, kept_time)
+            tied = builder.icmp_signed("==", times, kept_time)
+            chosen = builder.or_(nearer, builder.and_(tied, builder.icmp_signed(within, orders, kept_order)))
+            given = _lanes(builder, time, order, value, ir.Constant(int64, 0))
+            builder.store(builder.select(chosen, given, kept), pointer, align=1)
+            return context.get_dummy_value()
+
+        return types.void(*[types.int64] * 5), build
+
+    return intrinsic(typing)
+
+
 load_i64 = _loader(ir.IntType(64), types.int64)
 load_u64 = _loader(ir.IntType(64), types.uint64)
 load_f64 = _loader(ir.DoubleType(), types.float64)
@@ -86,6 +118,8 @@ store_i32 = _storer(ir.IntType(32), types.int64)
 store_u8 = _storer(ir.IntType(8), types.uint64)
 store_pair_if_less = _pair_storer("<")
 store_pair_unless_less = _pair_storer(">=")
+store_row_if_before = _row_storer("<", "<")
+store_row_unless_before = _row_storer(">", ">=")
 
 
 @intrinsic

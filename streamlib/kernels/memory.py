@@ -106,6 +106,25 @@ def store_pair_unless_less(base: I64, index: I64, first: I64, second: I64) -> No
 
 
 @primitive
+def store_row_if_before(base: I64, index: I64, time: I64, order: I64, value: I64) -> None:
+    """Writes time, order, value and 0 where (time, order) is before what is there; without a branch."""
+    if (time, order) < (load_i64(base, index), load_i64(base, int(index) + 1)):
+        _store_row(base, index, time, order, value)
+
+
+@primitive
+def store_row_unless_before(base: I64, index: I64, time: I64, order: I64, value: I64) -> None:
+    """Writes time, order, value and 0 where (time, order) is not before what is there; without a branch."""
+    if (time, order) >= (load_i64(base, index), load_i64(base, int(index) + 1)):
+        _store_row(base, index, time, order, value)
+
+
+def _store_row(base: I64, index: I64, *words: I64) -> None:
+    for place, word in enumerate((*words, np.int64(0))):
+        store_i64(base, int(index) + place, word)
+
+
+@primitive
 def prefetch(address: I64) -> None:
     """Asks for the cache line at `address`; any address is allowed."""
 

@@ -199,10 +199,12 @@ class Pane:
     @property
     def nbytes(self) -> int:
         """Bytes reserved, with the key columns and the values beside the records."""
-        columns = sum(chunk.nbytes for chunk in self.keys) + sum(store.nbytes for store in self.values)
-        columns += sum(kept.nbytes for kept in self.collected)
-        records = self.room * self._records[:1].nbytes + int(self.descriptor[PANE_ARENA_USED])
-        return int(self._table.nbytes + records + columns)
+        words = int(self.descriptor[PANE_LIMIT]) * self.record_bytes + int(self.descriptor[PANE_ARENA_USED])
+        beside = 0
+        for kept in (self.keys, self.values, self.collected):
+            if kept:
+                beside += sum(part.nbytes for part in kept)
+        return int(self._table.nbytes) + words + beside
 
     @property
     def is_large(self) -> bool:

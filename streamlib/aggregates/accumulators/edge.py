@@ -18,7 +18,14 @@ from streamlib.aggregates.accumulators.base import Accumulator, Style, Word
 from streamlib.kernels._jit import inline
 from streamlib.kernels.choosing import mask_of, store_where
 from streamlib.kernels.columns import decoded_type, is_word, lane
-from streamlib.kernels.memory import I64, load_i64, store_pair_if_less, store_pair_unless_less
+from streamlib.kernels.memory import (
+    I64,
+    load_i64,
+    store_pair_if_less,
+    store_pair_unless_less,
+    store_row_if_before,
+    store_row_unless_before,
+)
 
 _MIN, _MAX = -(2**63), 2**63 - 1
 
@@ -79,6 +86,18 @@ def is_before(record: I64, word: I64, time: I64, order: I64) -> bool:
 
 
 @inline
+def add_first_ordered(record: I64, word: I64, time: I64, order: I64, value: I64) -> None:
+    """Replaces when strictly before; the value is not null."""
+    store_row_if_before(record, word, time, order, value)
+
+
+@inline
+def add_last_ordered(record: I64, word: I64, time: I64, order: I64, value: I64) -> None:
+    """Replaces when not before; the value is not null."""
+    store_row_unless_before(record, word, time, order, value)
+
+
+@inline
 def put_ordered(mask: I64, record: I64, word: I64, time: I64, order: I64, value: I64) -> None:
     """Writes the words of a row, but for null, where `mask` is -1."""
     store_where(mask, record, word, time)
@@ -87,8 +106,8 @@ def put_ordered(mask: I64, record: I64, word: I64, time: I64, order: I64, value:
 
 
 @inline
-def add_first_ordered(record: I64, word: I64, time: I64, order: I64, value: I64) -> None:
-    """Replaces when strictly before."""
+def put_first_ordered(record: I64, word: I64, time: I64, order: I64, value: I64) -> None:
+    """Replaces when strictly before; the word behind the value stays."""
     mask = mask_of(is_before(record, word, time, order))
     put_ordered(mask, record, word, time, order, value)
 
@@ -111,8 +130,8 @@ def merge_first_ordered(record: I64, source: I64, word: I64) -> None:
 
 
 @inline
-def add_last_ordered(record: I64, word: I64, time: I64, order: I64, value: I64) -> None:
-    """Replaces when not before."""
+def put_last_ordered(record: I64, word: I64, time: I64, order: I64, value: I64) -> None:
+    """Replaces when not before; the word behind the value stays."""
     mask = mask_of(not is_before(record, word, time, order))
     put_ordered(mask, record, word, time, order, value)
 
@@ -140,6 +159,7 @@ _FUNCTIONS: dict[tuple[str, bool], tuple[Callable[..., None], ...]] = {
     ("last", False): (add_last, merge_last, add_last_nullable),
     ("last", True): (add_last_ordered, merge_last_ordered, add_last_ordered_nullable),
 }
+_PUT: dict[str, Callable[..., None]] = {"first": put_first_ordered, "last": put_last_ordered}
 
 
 def _make(name: str, kind: str, ordered: bool) -> Accumulator:
@@ -159,7 +179,8 @@ def _make_kept(name: str, ordered: bool) -> Accumulator:
         Word("place", "int64", -1, saved=False),
     )
     suffix = "_ordered" if ordered else ""
-    return Accumulator(f"{name}_any{suffix}", words, "int64", Style.ROW, plain.add, plain.add)
+    add = _PUT[name] if ordered else plain.add
+    return Accumulator(f"{name}_any{suffix}", words, "int64", Style.ROW, add, add)
 
 
 _EDGES = {
