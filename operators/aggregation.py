@@ -35,6 +35,10 @@ class Aggregation:
     def __init__(self, aggregates: Mapping[str, Expr], source: pa.Schema) -> None:
         self.aggregates = aggregates
         self.source = source
+        self._plans: dict[bool, AccumulatorPlan] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Aggregation, (self.aggregates, self.source)
 
     def check(self, unit: str) -> None:
         """Refuses what is no aggregate.
@@ -92,13 +96,16 @@ class Aggregation:
         return False
 
     def plan(self, ordered: bool) -> AccumulatorPlan:
-        """The state that the aggregates need."""
-        names = list(self.inputs)
-        aggregates = []
-        for part, kind in zip(self.parts, self.kinds, strict=True):
-            index = None if part.input is None else names.index(str(part.input))
-            aggregates.append((part.aggregate, index, kind))
-        return AccumulatorPlan(aggregates, names, ordered)
+        """The state that the aggregates need; the workers of a process share it."""
+        plan = self._plans.get(ordered)
+        if plan is None:
+            names = list(self.inputs)
+            aggregates = []
+            for part, kind in zip(self.parts, self.kinds, strict=True):
+                index = None if part.input is None else names.index(str(part.input))
+                aggregates.append((part.aggregate, index, kind))
+            plan = self._plans[ordered] = AccumulatorPlan(aggregates, names, ordered)
+        return plan
 
     def try_rows(self, inputs: Sequence[pa.Array]) -> None:
         """Tries whether the user's own aggregates take rows, and adds nothing.
@@ -117,7 +124,7 @@ class Aggregation:
     @cached_property
     def intermediate(self) -> pa.Schema:
         """One column per part, which the final expressions read."""
-        kinds = self.plan(False).result_types
+        kinds = [part.aggregate.result_type(kind) for part, kind in zip(self.parts, self.kinds, strict=True)]
         return pa.schema([(f"aggregate_{i}", kind) for i, kind in enumerate(kinds)])
 
     @cached_property

@@ -157,11 +157,18 @@ class EventTimeOperator(Operator):
         origin, clock = batch.origin, self.clock
         if self.at_once and origin is not None and not self.held and clock is not None:
             if clock.is_turn(origin.split, origin.block):
-                split = clock.splits[origin.split]
-                return (self._stamp(batch, self._times(batch), split, origin.split),)
-        glanced = glance(self._column(batch), self.delay) if self.glances else None
-        self.held.append((batch, self._times(batch) if glanced is None else glanced))
+                times = np.empty(len(batch), dtype=np.int64)
+                seen = self._seen(batch, times)
+                if isinstance(seen, Glance):
+                    batch = replace(batch, time=times)
+                return (self._stamp(batch, seen, clock.splits[origin.split], origin.split),)
+        self.held.append((batch, self._seen(batch, None)))
         return ()
+
+    def _seen(self, batch: Batch, times: Int64s | None) -> Int64s | Glance:
+        """A glance at the event times, which writes them to `times`; or the times, where marks need all of them."""
+        found = glance(self._column(batch), self.delay, times) if self.glances else None
+        return self._times(batch) if found is None else found
 
     def check(self, batch: Batch, side: int = 0) -> None:
         """Raises for a row without an event time, or with one that does not fit."""
@@ -226,7 +233,9 @@ class EventTimeOperator(Operator):
         return batch if batch.time is not None else replace(batch, time=self._times(batch))
 
     def _written(self, batch: Batch, times: Int64s | Glance) -> Int64s:
-        return self._times(batch) if isinstance(times, Glance) else times
+        if not isinstance(times, Glance):
+            return times
+        return self._times(batch) if batch.time is None else batch.time
 
     def _stamp(self, batch: Batch, times: Int64s | Glance, split: SplitTime, number: int) -> Batch:
         """The batch with its marks and order, of which the split takes note; without its times where a glance does."""
@@ -239,7 +248,7 @@ class EventTimeOperator(Operator):
         if isinstance(times, Glance):
             if not times.behind and times.low >= max(split.floor, add_time(split.max_time, -delay)):
                 split.max_time = max(split.max_time, times.high)
-                return Batch(batch.rows, None, None, order, batch.origin)
+                return Batch(batch.rows, batch.time, None, order, batch.origin)
         times = self._written(batch, times)
         if node.per:
             marks, behind = self._advance_per(batch, times, split)

@@ -11,7 +11,7 @@ import pyarrow as pa
 from streamlib.elements import MAX_TIME, times_ns
 from streamlib.kernels._jit import kernel
 from streamlib.kernels.marks import lowered
-from streamlib.kernels.memory import I64, load_i64
+from streamlib.kernels.memory import I64, load_i64, store_i64
 
 Int64s = npt.NDArray[np.int64]
 
@@ -35,12 +35,13 @@ class Glance(NamedTuple):
     behind: int
 
 
-def glance(column: pa.Array, max_delay: int) -> Glance | None:
-    """Looks at event times and makes none; None where only `event_times` can tell.
+def glance(column: pa.Array, max_delay: int, times: Int64s | None = None) -> Glance | None:
+    """Looks at event times; None where only `event_times` can tell.
 
     Args:
         column: the event times.
         max_delay: ns, not negative.
+        times: where to write them, ns; they are not written when None.
 
     >>> glance(pa.array([5, 9, 2], pa.timestamp("us")), 3_000)
     Glance(low=2000, high=9000, behind=1)
@@ -49,44 +50,33 @@ def glance(column: pa.Array, max_delay: int) -> Glance | None:
     if factor is None or column.null_count or not len(column):
         return None
     values = column.buffers()[1].address + 8 * column.offset
-    low, high, behind = look(values, len(column), max_delay // factor)
+    into = 0 if times is None else pa.py_buffer(times).address
+    low, high, behind = look(values, len(column), factor, max_delay // factor, into)
     if low < -(MAX_TIME // factor) or high > MAX_TIME // factor:
         return None
     return Glance(low * factor, high * factor, behind)
 
 
 def event_times(column: pa.Array, name: str) -> Int64s:
-    """As `times_ns`, in one call without the GIL.
+    """Event times in nanoseconds; shape (rows,). The column may be shared with it.
 
-    >>> event_times(pa.array([1, -2], pa.timestamp("ms")), "ts").tolist()
-    [1000000, -2000000]
+    Args:
+        column: timestamps or dates, without nulls.
+        name: of the column, for messages.
+
+    Raises:
+        DataError: a time is null, or beyond `MAX_TIME`.
     """
-    kind = column.type
-    factor = _UNITS_NS.get(kind.unit) if kind.id == _TIMESTAMP else None
-    if factor is None or column.null_count or not len(column):
-        return times_ns(column, name)
     times = np.empty(len(column), dtype=np.int64)
-    if not scale(column.buffers()[1].address + 8 * column.offset, factor, MAX_TIME // factor, times):
-        return times_ns(column, name)  # which says what does not fit
-    return times
+    return times_ns(column, name) if glance(column, MAX_TIME, times) is None else times
 
 
-@kernel("boolean(int64, int64, int64, int64[::1])")
-def scale(values: I64, factor: I64, most: I64, times: Int64s) -> bool:
-    """Writes the values at an address times `factor`; false where one is not from `-most` to `most`."""
-    low, high = np.int64(0), np.int64(0)
-    for i in range(len(times)):
-        value = load_i64(values, i)
-        low, high = min(low, value), max(high, value)
-        times[i] = value * factor
-    return bool((low >= -most) & (high <= most))
-
-
-@kernel("UniTuple(int64, 3)(int64, int64, int64)")
-def look(values: I64, rows: I64, delay: I64) -> tuple[I64, I64, I64]:
+@kernel("UniTuple(int64, 3)(int64, int64, int64, int64, int64)")
+def look(values: I64, rows: I64, factor: I64, delay: I64, times: I64) -> tuple[I64, I64, I64]:
     """The smallest and largest of the values at an address, and how many are more than `delay` below one before.
 
-    As in `marks.scan`, rows are looked at one by one only where some may be.
+    As in `marks.scan`, rows are looked at one by one only where some may be. Where `times` is an address the
+    values are written there, multiplied by `factor`; where it is 0 they are not.
     """
     low, high, behind = _MAX, _MIN, np.int64(0)
     for begin in range(0, rows, _BLOCK):
@@ -95,6 +85,9 @@ def look(values: I64, rows: I64, delay: I64) -> tuple[I64, I64, I64]:
         for i in range(begin, end):
             value = load_i64(values, i)
             block_low, block_high = min(block_low, value), max(block_high, value)
+        if times != 0:
+            for i in range(begin, end):
+                store_i64(times, i, load_i64(values, i) * factor)
         if block_low < lowered(max(high, block_high), delay):
             top = high
             for i in range(begin, end):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -32,7 +33,9 @@ def test_oracle_a_glance_equals_the_rows_one_by_one(
     for time in times:
         behind += top - time > delay
         top = max(top, time)
-    assert glance(column, delay) == (min(times), max(times), behind)
+    into = np.zeros(len(times), np.int64)
+    assert glance(column, delay, into) == glance(column, delay) == (min(times), max(times), behind)
+    assert into.tolist() == times
     assert event_times(column, "ts").tolist() == times
 
 
