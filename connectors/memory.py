@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from streamlib.connectors.plain import plain_column, plain_type
 from streamlib.contracts import Block, Sink, SinkWriter, Source, Split, SplitReader
 from streamlib.errors import BuildError, ColumnNotFoundError, SinkError
 
@@ -121,26 +122,6 @@ def _made_readable(data: Any) -> str | None:
     if isinstance(data, (list, tuple)):
         return "pa.Table.from_pylist(...) makes a table of a list of dicts"
     return "a lazy frame is collected first: .collect()" if hasattr(data, "collect") else None
-
-
-def plain_type(kind: pa.DataType) -> pa.DataType:
-    """The type without view or dictionary, which few Arrow functions take: Polars exports both."""
-    if pa.types.is_string_view(kind):
-        return pa.string()
-    if pa.types.is_binary_view(kind):
-        return pa.binary()
-    return plain_type(kind.value_type) if pa.types.is_dictionary(kind) else kind
-
-
-def plain_column(column: pa.Array) -> pa.Array:
-    """A column as its plain type."""
-    kind = plain_type(column.type)
-    if kind.equals(column.type):
-        return column
-    if isinstance(column, pa.DictionaryArray):
-        values = column.dictionary.cast(kind)
-        return pa.DictionaryArray.from_arrays(column.indices, values).dictionary_decode()
-    return column.cast(kind)
 
 
 class ArrowReader(SplitReader):

@@ -8,6 +8,7 @@ from typing import Any, TextIO
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.compute as pc
 
 from streamlib.aggregates import AccumulatorPlan
 from streamlib.connectors.console import PrintSink
@@ -116,11 +117,18 @@ class TableSink(Sink):
         if self._visible is None or self._schema is None:
             raise SinkError("there are no rows yet", hint="they are here when the run has ended")
         rows = pa.concat_tables([state.table() for state in self._visible])
-        by = [(k, "ascending") for k in self._keys if not pa.types.is_null(rows.schema.field(k).type)]
-        return rows.sort_by(by) if by else rows
+        by = {key: _sortable(rows[key]) for key in self._keys if not pa.types.is_null(rows[key].type)}
+        if not by:
+            return rows
+        return rows.take(pc.sort_indices(pa.table(by), [(key, "ascending") for key in by]))
 
     def describe(self) -> str:
         return "the last state"
+
+
+def _sortable(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The column; half floats, which Arrow does not sort, as wider ones."""
+    return column.cast(pa.float32()) if pa.types.is_float16(column.type) else column
 
 
 class TableWriter(SinkWriter):

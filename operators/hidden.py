@@ -87,4 +87,8 @@ class HiddenColumnsOperator(Operator):
 
 
 def _sortable(kind: pa.DataType) -> bool:
-    return not (pa.types.is_nested(kind) or pa.types.is_dictionary(kind) or pa.types.is_null(kind))
+    """Whether Arrow sorts rows by such a column."""
+    types = pa.types
+    if types.is_nested(kind) or types.is_dictionary(kind) or types.is_null(kind) or types.is_interval(kind):
+        return False
+    return not (types.is_float16(kind) or types.is_string_view(kind) or types.is_binary_view(kind))

@@ -21,6 +21,7 @@ from streamlib.connectors.formats.binary import (
     shaped,
     wanted_schema,
 )
+from streamlib.connectors.plain import without_views
 from streamlib.contracts import Block, Format, FormatReader, FormatWriter
 from streamlib.errors import BuildError, SourceError
 
@@ -58,7 +59,8 @@ class ArrowIpc(Format):
             schema = _opened(file, name, None)[0].schema
         if not len(schema):
             raise SourceError("the file has no columns", where=name)
-        return wanted_schema(schema, None)
+        plain = [field.with_type(without_views(field.type)) for field in schema]
+        return wanted_schema(pa.schema(plain), None)
 
     def open_reader(
         self,

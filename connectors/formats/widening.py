@@ -7,6 +7,7 @@ place in a wider one, and a column of nulls only is one of any type. What Arrow 
 from __future__ import annotations
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.types as pt
 
 _TEXTS = (pt.is_string, pt.is_large_string, pt.is_string_view)
@@ -22,7 +23,7 @@ def holds(wanted: pa.DataType, found: pa.DataType) -> bool:
     """
     if found.equals(wanted) or pt.is_null(found):
         return True
-    if pt.is_dictionary(found):
+    if pt.is_dictionary(found) or pt.is_run_end_encoded(found):
         return holds(wanted, found.value_type)
     if pt.is_dictionary(wanted):
         return holds(wanted.value_type, found)
@@ -50,6 +51,8 @@ def converted(column: pa.Array, wanted: pa.DataType) -> pa.Array:
     """
     if column.type.equals(wanted):
         return column
+    if pt.is_run_end_encoded(column.type):
+        return converted(pc.run_end_decode(column), wanted)
     if pt.is_dictionary(column.type):
         column = column.dictionary_decode()
     if pt.is_dictionary(wanted):

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pyarrow as pa
 
 from streamlib.connectors.formats.arrow_ipc import ArrowIpc
-from streamlib.connectors.memory import plain_column, plain_type
+from streamlib.connectors.plain import plain_column, plain_type
 from streamlib.connectors.sockets.arrow_stream import END_OF_STREAM
 from streamlib.contracts import Format
 from streamlib.errors import SinkError

@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from streamlib.elements.dictionaries import without_null_words
 from streamlib.errors import UserFunctionError
 from streamlib.operators.functions.batch_forms import column_of
 from streamlib.operators.functions.brief import brief
@@ -120,6 +121,8 @@ def fitted(table: pa.Table, schema: pa.Schema, described: str) -> Sequence[pa.Re
             if not can_stand_for(column.type, field.type):
                 raise _other(table.schema, schema, described)
             column = _cast(column, field, described)
+        if pa.types.is_dictionary(field.type):
+            column = pa.chunked_array([without_null_words(chunk) for chunk in column.chunks], field.type)
         if column.null_count and not field.nullable:
             raise UserFunctionError(
                 f"{described} returned nulls in column {field.name!r}, which takes none",

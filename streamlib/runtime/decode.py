@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Generator
 
+import pyarrow as pa
+
 from streamlib.contracts import Refused, Tagged
 from streamlib.elements import Batch, Origin
+from streamlib.elements.dictionaries import without_null_words
 from streamlib.runtime.claims import Claim
 from streamlib.runtime.refuse import Refuser
 
@@ -22,7 +25,13 @@ def decoded(claim: Claim, limit: int, refuser: Refuser | None) -> Generator[Batc
     line, first = block.first_line, block.first_row
     refused: list[Refused] = []
     reader = claim.reader
+    coded: list[int] | None = None
     for part in reader.decode(block) if refuser is None else reader.decode_leniently(block, refused):
+        if coded is None:
+            coded = [n for n, kind in enumerate(part.schema.types) if pa.types.is_dictionary(kind)]
+        for place in coded:
+            column = without_null_words(part.column(place))
+            part = part.set_column(place, part.schema.field(place), column)
         total = part.num_rows
         for offset in range(0, total, limit):
             cut = part if total <= limit else part.slice(offset, limit)

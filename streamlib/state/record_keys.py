@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from streamlib.aggregates.accumulators import typed_values
+from streamlib.aggregates.accumulators.kept import as_given
 from streamlib.errors import DataError
 from streamlib.kernels._jit import kernel
 from streamlib.kernels.columns import is_word
@@ -87,7 +88,10 @@ def kept_between(pane: Pane, begin: int, end: int, schema: pa.Schema) -> pa.Reco
         pane.keys = [pa.concat_batches(pane.keys)]
     assert pane.keys[0].num_rows == pane.count, "every slot has its key"
     keys = canonical_floats(pane.keys[0].slice(begin, end - begin))
-    return keys if keys.schema.types == schema.types else keys.cast(schema)
+    if keys.schema.types == schema.types:
+        return keys
+    columns = [as_given(column, field.type) for column, field in zip(keys.columns, schema, strict=True)]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
 def _is_bytes(kind: pa.DataType) -> bool:

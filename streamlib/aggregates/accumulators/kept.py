@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
+from streamlib.elements.dictionaries import as_dictionary
 from streamlib.kernels.columns import decoded, decoded_type, without_views
 
 
@@ -60,7 +61,9 @@ def as_kept(values: pa.Array) -> pa.Array:
 
 
 def as_given(values: pa.Array, data_type: pa.DataType) -> pa.Array:
-    """Kept values as `data_type`, which has no dictionary and no runs."""
+    """Kept values as `data_type`, which has no runs."""
+    if pa.types.is_dictionary(data_type):
+        return as_dictionary(values, data_type)
     if isinstance(data_type, pa.BaseExtensionType):
         return data_type.wrap_array(as_given(values, data_type.storage_type))
     return values if values.type == data_type else values.cast(data_type)
