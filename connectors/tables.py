@@ -8,7 +8,6 @@ from typing import Any, TextIO
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.compute as pc
 
 from streamlib.aggregates import AccumulatorPlan
 from streamlib.connectors.console import PrintSink
